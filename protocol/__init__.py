@@ -1,0 +1,1 @@
+"""The service port's wire: bytes to typed messages and back. No I/O, no clock, no logging."""

@@ -1,0 +1,294 @@
+"""The signed envelope of every certificate, ticket, intent and receipt. No policy, no clock.
+
+Layout (big-endian; protocol/README, "Sealed objects"): magic[4] | type u8 | algorithm u8 |
+signer[8] | length u16 | body | signature[64]. The body is a run of TLVs in strictly ascending
+order. There is one way to write every object, so parsing and building are exact inverses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from functools import cached_property
+from typing import Final, NamedTuple, Protocol
+
+from construct import Bytes, ConstructError, Int8ub, Int16ub, Struct
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    Prehashed,
+    decode_dss_signature,
+    encode_dss_signature,
+)
+
+from protocol.errors import MalformedObjectError, SignatureError
+
+BODY_LIMIT: Final = 880
+"""Most bytes of a body; an object is at most 960 bytes."""
+
+HEADER_SIZE: Final = 16
+SIGNATURE_SIZE: Final = 64
+KEY_ID_SIZE: Final = 8
+CRITICAL: Final = 0x80
+
+P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Order of the P-256 group (FIPS 186-5, D.1.2.3); s above its half is refused as malleable."""
+
+
+class Realm(Enum):
+    """Real or training: different magic, different signature domains, no way across."""
+
+    PRODUCTION = b"SVC1"
+    TRAINING = b"SVT1"
+
+    @property
+    def signature_domain(self) -> bytes:
+        """Prefix of every signed object."""
+        return b"svcport-sig-v1\0" if self is Realm.PRODUCTION else b"svcport-training-v1\0"
+
+    @property
+    def auth_domain(self) -> bytes:
+        """Prefix of what a technician signs to open a session."""
+        if self is Realm.PRODUCTION:
+            return b"svcport-auth-v1\0"
+        return b"svcport-training-auth-v1\0"
+
+
+class ObjectType(IntEnum):
+    """What a sealed object is."""
+
+    ISSUER = 1
+    TECHNICIAN = 2
+    LOCK = 3
+    TICKET = 4
+    EPOCH = 5
+    TIME = 6
+    OWNER_APPROVAL = 7
+    ENTRY = 16
+    RECEIPT = 17
+    REFUSAL = 18
+    MEASUREMENT = 19
+
+
+class Algorithm(IntEnum):
+    """How an object is signed: Ed25519, or ECDSA P-256 over SHA-256 as raw r | s with low s."""
+
+    ED25519 = 1
+    ECDSA_P256 = 2
+
+
+@dataclass(frozen=True)
+class SubjectKey:
+    """A public key as in objects: 01 | pk[32] (Ed25519) or 02 | 04 | x[32] | y[32] (P-256)."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if (self.raw[:1], len(self.raw)) not in ((b"\x01", 33), (b"\x02", 66)):
+            raise MalformedObjectError(f"{len(self.raw)} bytes are no subject key")
+        if self.raw[:1] == b"\x02" and self.raw[1] != 0x04:
+            raise MalformedObjectError("a P-256 subject key is an uncompressed point (04 | x | y)")
+
+    @classmethod
+    def of(cls, key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey) -> SubjectKey:
+        """The subject key of a public key; any curve but P-256 is MalformedObjectError."""
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return cls(b"\x01" + key.public_bytes_raw())
+        numbers = key.public_numbers()
+        if not isinstance(key.curve, ec.SECP256R1):
+            raise MalformedObjectError(f"curve {key.curve.name} is not P-256")
+        point = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+        return cls(b"\x02" + point)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """How this key signs."""
+        return Algorithm(self.raw[0])
+
+    @cached_property
+    def key_id(self) -> bytes:
+        """First 8 bytes of the SHA-256 of the subject key."""
+        return hashlib.sha256(self.raw).digest()[:KEY_ID_SIZE]
+
+    @cached_property
+    def _public(self) -> ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey:
+        try:
+            if self.algorithm is Algorithm.ED25519:
+                return ed25519.Ed25519PublicKey.from_public_bytes(self.raw[1:])
+            return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self.raw[1:])
+        except ValueError as error:
+            raise SignatureError("the subject key is no point of its curve") from error
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Raise SignatureError unless `signature` (64 bytes, low s) is this key's on `message`."""
+        if len(signature) != SIGNATURE_SIZE:
+            raise SignatureError(f"a signature has 64 bytes, this one {len(signature)}")
+        public = self._public
+        try:
+            if isinstance(public, ed25519.Ed25519PublicKey):
+                public.verify(signature, message)
+                return
+            r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+            if s > P256_ORDER // 2:
+                raise SignatureError("the signature's s is not in the lower half")
+            digest = hashlib.sha256(message).digest()
+            der = encode_dss_signature(r, s)
+            public.verify(der, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+        except InvalidSignature as error:
+            raise SignatureError("the signature does not verify") from error
+
+
+def raw_signature(der: bytes) -> bytes:
+    """An ECDSA signature in DER as raw r | s with low s."""
+    r, s = decode_dss_signature(der)
+    return r.to_bytes(32, "big") + min(s, P256_ORDER - s).to_bytes(32, "big")
+
+
+class Signer(Protocol):
+    """Whatever can sign for a subject key: a file, a token, an agent."""
+
+    @property
+    def subject(self) -> SubjectKey:
+        """The public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes over `message` itself (not its hash), with low s."""
+
+
+class Tlv(NamedTuple):
+    """One field of a body: number 0..127, whether a reader must know it, value."""
+
+    number: int
+    critical: bool
+    value: bytes
+
+
+_HEADER: Final = Struct(
+    "magic" / Bytes(4),
+    "type" / Int8ub,
+    "algorithm" / Int8ub,
+    "signer" / Bytes(KEY_ID_SIZE),
+    "length" / Int16ub,
+)
+_FIELD: Final = Struct("tag" / Int8ub, "length" / Int16ub)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A well-formed sealed object whose signature nobody has checked yet; see `verify`."""
+
+    realm: Realm
+    type: ObjectType
+    algorithm: Algorithm
+    signer: bytes
+    body: tuple[Tlv, ...]
+    signature: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> Sealed:
+        """Read one object that fills `data` exactly, or raise MalformedObjectError."""
+        if not HEADER_SIZE + SIGNATURE_SIZE <= len(data) <= BODY_LIMIT + 80:
+            raise MalformedObjectError(f"a sealed object has 80..960 bytes, this one {len(data)}")
+        header = _HEADER.parse(data[:HEADER_SIZE])
+        if len(data) != HEADER_SIZE + header.length + SIGNATURE_SIZE:
+            raise MalformedObjectError(
+                f"the body should have {header.length} bytes, "
+                f"it has {len(data) - HEADER_SIZE - SIGNATURE_SIZE}"
+            )
+        try:
+            realm, kind = Realm(header.magic), ObjectType(header.type)
+            algorithm = Algorithm(header.algorithm)
+        except ValueError as error:
+            raise MalformedObjectError(f"unknown magic, type or algorithm: {error}") from error
+        body = _parse_body(data[HEADER_SIZE:-SIGNATURE_SIZE])
+        return cls(realm, kind, algorithm, header.signer, body, data[-SIGNATURE_SIZE:])
+
+    def build(self) -> bytes:
+        """The object's bytes, exactly those that were parsed."""
+        return _unsigned(self.realm, self.type, self.algorithm, self.signer, self.body) + (
+            self.signature
+        )
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """What the signature covers: domain | type | header and body."""
+        unsigned = _unsigned(self.realm, self.type, self.algorithm, self.signer, self.body)
+        return _message(self.realm, self.type, unsigned)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the object. Never a replay key: signatures are not unique."""
+        return hashlib.sha256(self.build()).digest()
+
+    def verify(self, key: SubjectKey) -> None:
+        """Raise SignatureError unless `key` signed this object."""
+        if self.signer != key.key_id or self.algorithm is not key.algorithm:
+            raise SignatureError(
+                f"signed by key {self.signer.hex()}, wanted key {key.key_id.hex()}"
+            )
+        key.verify(self.signature, self.signed_bytes)
+
+
+def seal_body(realm: Realm, kind: ObjectType, body: tuple[Tlv, ...], signer: Signer) -> Sealed:
+    """Sign a body; a body out of order or too long is MalformedObjectError.
+
+    A signer that gives anything but 64 bytes is SignatureError: its object would never parse.
+    """
+    subject = signer.subject
+    unsigned = _unsigned(realm, kind, subject.algorithm, subject.key_id, body)
+    if _parse_body(unsigned[HEADER_SIZE:]) != body:
+        raise MalformedObjectError("the body's fields are not in ascending order")
+    signature = signer.sign(_message(realm, kind, unsigned))
+    if len(signature) != SIGNATURE_SIZE:
+        raise SignatureError(f"a signature has 64 bytes, the signer gave {len(signature)}")
+    return Sealed(realm, kind, subject.algorithm, subject.key_id, body, signature)
+
+
+def _message(realm: Realm, kind: ObjectType, unsigned: bytes) -> bytes:
+    return realm.signature_domain + bytes([kind]) + unsigned
+
+
+def _unsigned(
+    realm: Realm, kind: ObjectType, algorithm: Algorithm, signer: bytes, body: tuple[Tlv, ...]
+) -> bytes:
+    size = sum(_FIELD.sizeof() + len(t.value) for t in body)
+    if size > BODY_LIMIT:
+        raise MalformedObjectError(f"a body has at most {BODY_LIMIT} bytes, this one {size}")
+    if any(not 0 <= t.number < CRITICAL for t in body):
+        raise MalformedObjectError(f"field numbers are 0..127, not {[t.number for t in body]}")
+    fields = b"".join(
+        _FIELD.build({"tag": t.number | (CRITICAL if t.critical else 0), "length": len(t.value)})
+        + t.value
+        for t in body
+    )
+    header = {
+        "magic": realm.value,
+        "type": kind,
+        "algorithm": algorithm,
+        "signer": signer,
+        "length": size,
+    }
+    return bytes(_HEADER.build(header)) + fields
+
+
+def _parse_body(area: bytes) -> tuple[Tlv, ...]:
+    """Walk the fields; by hand, because a greedy repeat would drop a corrupt tail in silence."""
+    fields: list[Tlv] = []
+    offset, last = 0, -1
+    while offset < len(area):
+        try:
+            head = _FIELD.parse(area[offset : offset + 3])
+        except ConstructError as error:
+            raise MalformedObjectError(f"a field header is cut at byte {offset}") from error
+        number = head.tag & ~CRITICAL
+        if number <= last:
+            raise MalformedObjectError(f"field {number} follows field {last}: not ascending")
+        start = offset + 3
+        if start + head.length > len(area):
+            raise MalformedObjectError(f"field {number} runs past the end of the body")
+        value = area[start : start + head.length]
+        fields.append(Tlv(number, bool(head.tag & CRITICAL), value))
+        offset, last = start + head.length, number
+    return tuple(fields)
