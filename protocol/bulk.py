@@ -198,6 +198,8 @@ class UploadReceiver:
 
     def receive(self, frame: Frame) -> bool:
         """Take a BLOCK frame; False if it is damaged or outside the window, and was dropped."""
+        if frame.type is not FrameType.BLOCK:
+            return False
         number = self._consumed + ((frame.seq - self._consumed) & 0xFFFF)
         if number >= self._consumed + self._window:
             return False

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from protocol.errors import ChannelError
 from protocol.frame import Frame, FrameType
-from protocol.noise import SessionKeys, nonce
+from protocol.noise import TAG_SIZE, SessionKeys, nonce
 
 RECORD_LIMIT: Final = 1024
 """Most bytes of a record's plaintext."""
@@ -50,16 +50,13 @@ class HostChannel:
         """The reply's plaintext, or None for a frame that is not the answer awaited.
 
         Raises:
-            ChannelError: the answer fails its seal; the session is over.
+            ChannelError: the answer fails its seal or is too long; the session is over.
         """
         if self._in_flight is None or frame.type is not FrameType.CONTROL_REPLY:
             return None
         if frame.seq != self._number & 0xFFFF:
             return None
-        try:
-            plaintext = self._open.decrypt(nonce(self._number), frame.body, b"")
-        except InvalidTag as error:
-            raise ChannelError("a reply fails its seal") from error
+        plaintext = _opened(self._open, self._number, frame.body, "reply")
         self._number += 1
         self._in_flight = None
         return plaintext
@@ -79,18 +76,18 @@ class LockChannel:
         """A new request's plaintext; None for a stale frame or a repeat.
 
         Raises:
-            ChannelError: the seal fails, or another request came under a number already used.
+            ChannelError: the seal fails, the record is too long, or another request came under a
+                number already used; the session is over.
         """
+        if frame.type is not FrameType.CONTROL:
+            return None
         if self._number and frame.seq == (self._number - 1) & 0xFFFF:
             if hashlib.sha256(frame.body).digest() != self._last_request:
                 raise ChannelError("another request under the same number")
             return None
         if frame.seq != self._number & 0xFFFF:
             return None
-        try:
-            plaintext = self._open.decrypt(nonce(self._number), frame.body, b"")
-        except InvalidTag as error:
-            raise ChannelError("a request fails its seal") from error
+        plaintext = _opened(self._open, self._number, frame.body, "request")
         self._last_request = hashlib.sha256(frame.body).digest()
         self._last_reply = b""
         self._number += 1
@@ -108,7 +105,23 @@ class LockChannel:
         return self._last_reply
 
     def repeat(self, frame: Frame) -> bytes:
-        """The cached answer if `frame` repeats the last request, else nothing (empty bytes)."""
+        """The cached answer if `frame` repeats the last request, else nothing (empty bytes).
+
+        Only for a frame that `receive` gave None for: it is `receive` that compares the bytes.
+        """
+        if frame.type is not FrameType.CONTROL:
+            return b""
         if self._number and frame.seq == (self._number - 1) & 0xFFFF:
             return self._last_reply
         return b""
+
+
+def _opened(cipher: ChaCha20Poly1305, number: int, sealed: bytes, what: str) -> bytes:
+    if len(sealed) > RECORD_LIMIT + TAG_SIZE:
+        raise ChannelError(
+            f"a {what} has at most {RECORD_LIMIT} bytes, not {len(sealed) - TAG_SIZE}"
+        )
+    try:
+        return cipher.decrypt(nonce(number), sealed, b"")
+    except InvalidTag as error:
+        raise ChannelError(f"a {what} fails its seal") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from construct import Bytes, Int8ub, Int16ub, Int32ub, Int64ub, PrefixedArray
+from construct import Bytes, ExprValidator, Int8ub, Int16ub, Int32ub, Int64ub, PrefixedArray
 
 from protocol.record import (
     Record,
@@ -135,11 +135,21 @@ class SlotInfo(Record):
 
 @dataclass(frozen=True, slots=True)
 class SlotTable(Record):
-    """Both slots, A first."""
+    """Both slots, A first; and the slot that a BEGIN must name, the one that may be written.
+
+    Any other run of slots does not parse.
+    """
 
     slots: tuple[SlotInfo, ...]
+    target: Slot
 
-    WIRE = wire(slots=PrefixedArray(Int8ub, nested(SlotInfo)))
+    WIRE = wire(
+        slots=ExprValidator(
+            PrefixedArray(Int8ub, nested(SlotInfo)),
+            lambda slots, _context: [info.slot for info in slots] == [Slot.A, Slot.B],
+        ),
+        target=closed(Slot),
+    )
 
 
 @dataclass(frozen=True, slots=True)

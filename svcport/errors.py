@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Any, Self
 
 
 class Outcome(StrEnum):
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a command did not end well. Refusals stand first, in the order in which one is named first."""
+    """Why a command did not end well. Refusals stand first, ranked: the first is the reason."""
 
     USAGE = "usage"
     SEVERAL_LOCKS = "several-locks"
@@ -71,14 +71,20 @@ class SvcportError(Exception):
     Attributes:
         reason: the stable word a script compares.
         hint: what to do next, one sentence; may be empty.
+        facts: what was known by then, for the report.
     """
 
-    outcome: ClassVar[Outcome] = Outcome.FAILED
+    outcome: Outcome = Outcome.FAILED
 
     def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.hint = hint
+        self.facts: dict[str, Any] = {}
+
+    def members(self) -> dict[str, Any]:
+        """The report's members beyond the common ones."""
+        return dict(self.facts)
 
     @property
     def message(self) -> str:
@@ -118,6 +124,14 @@ class RefusedError(SvcportError):
         super().__init__(reason, message, hint=hint)
         self.refusals = tuple(refusals) or (Refusal(reason, message, hint),)
 
+    def members(self) -> dict[str, Any]:
+        """See SvcportError; with every no that was found."""
+        nos = [
+            {"reason": str(no.reason), "message": no.message, "hint": no.hint}
+            for no in self.refusals
+        ]
+        return {**self.facts, "refusals": nos}
+
     @classmethod
     def of(cls, refusals: Iterable[Refusal]) -> Self:
         """The error that carries all of `refusals` (at least one)."""
@@ -144,6 +158,10 @@ class UnfinishedError(SvcportError):
     def __init__(self, reason: Reason, message: str, *, boots: str | None, hint: str = "") -> None:
         super().__init__(reason, message, hint=hint)
         self.boots = boots
+
+    def members(self) -> dict[str, Any]:
+        """See SvcportError; with what the lock boots."""
+        return {**self.facts, "boots": self.boots}
 
 
 class UnknownOutcomeError(SvcportError):

@@ -1,0 +1,1 @@
+"""What is wrong with a lock, from what it says: pure rules, no input or output."""

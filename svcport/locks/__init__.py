@@ -1,0 +1,1 @@
+"""Locks as operations see them: identity, questions, changes. No policy, no records."""

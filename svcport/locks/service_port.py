@@ -1,0 +1,355 @@
+"""A lock behind its service port: connecting, asking everything at once, changing, coming back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, Self
+
+from protocol.acts import (
+    Activate,
+    ActStatus,
+    Begin,
+    Commit,
+    Committed,
+    Confirm,
+    Receipts,
+    Reset,
+    Rollback,
+    TransferReady,
+)
+from protocol.errors import MalformedObjectError, SignatureError
+from protocol.objects import Measurement, measured
+from protocol.queries import (
+    DIGESTS_PER_PAGE,
+    MEASURE_NONCE_SIZE,
+    Auth,
+    Battery,
+    Close,
+    Event,
+    Events,
+    Identify,
+    Measure,
+    SectorDigests,
+    SelfTest,
+    SlotInfo,
+    Slots,
+)
+from protocol.refusal import SelfTestPart
+from protocol.sealed import Sealed
+from protocol.values import Head, Slot
+from svcport.errors import FailedError, Reason
+from svcport.locks.errors import NoLockError
+from svcport.locks.line import UploadEnd, raise_speed, upload
+from svcport.locks.session import (
+    Link,
+    LockAnchors,
+    Session,
+    open_session,
+)
+from svcport.locks.snapshot import LockKind, SlotView, Snapshot
+from svcport.transport.port import (
+    FIRST_BAUD,
+    LinkLostError,
+    PortBusyError,
+    Transport,
+    open_port,
+    open_port_waiting,
+)
+
+log = logging.getLogger(__name__)
+
+BOOT_DEADLINE_S: Final = 45.0
+"""Longest wait for a lock to come back after a reset: boot, verification, radio start."""
+
+BUSY_PATIENCE_S: Final = 1.5
+"""A killed program's port is let go a moment later; until then it counts as busy."""
+
+RECENT_EVENTS: Final = 80
+"""How much of the event log a snapshot takes: two pages."""
+
+NEWEST: Final = 0xFFFFFFFF
+"""As `since` of EVENTS: no events, only where the log's head stands."""
+
+
+class ServicePortLock:
+    """One lock at one port. Made by `connect`; after a reset, `come_back` opens a new session."""
+
+    def __init__(self, port: str, anchors: LockAnchors, transport: Transport) -> None:
+        self.port = port
+        self._anchors = anchors
+        self._link = Link(transport)
+        self._auth: Callable[[bytes], Auth] | None = None
+        self.session = open_session(self._link, anchors)
+
+    @classmethod
+    def connect(cls, port: str, anchors: LockAnchors, *, wait_s: float = 0.0) -> Self:
+        """Open the port, shake hands, judge the lock's certificate; nobody is authenticated yet.
+
+        Args:
+            port: device name or pyserial URL.
+            anchors: whom to believe about locks.
+            wait_s: how long to wait for a port, or a lock at it, to appear.
+
+        Raises:
+            NoLockError, PortBusyError, LockIdentityError, FailedError: see `open_session`.
+        """
+        started = time.monotonic()
+        while True:
+            left = max(0.0, started + wait_s - time.monotonic())
+            transport = _open_patiently(port, left)
+            try:
+                return cls(port, anchors, transport)
+            except PortBusyError:
+                transport.close()
+                if time.monotonic() >= started + max(wait_s, BUSY_PATIENCE_S):
+                    raise
+            except NoLockError:
+                transport.close()
+                if time.monotonic() >= started + wait_s:
+                    raise
+            except FailedError:
+                transport.close()
+                raise
+            time.sleep(0.1)
+
+    @property
+    def serial(self) -> str:
+        """The authenticated serial."""
+        return self.session.serial
+
+    @property
+    def baud(self) -> int:
+        """The line's speed now."""
+        return self._link.baud
+
+    @property
+    def head(self) -> Head:
+        """The lock's receipt chain as it stood at AUTH."""
+        return self.session.head
+
+    def authenticate(self, auth: Callable[[bytes], Auth]) -> None:
+        """Open the session for a technician; `auth` makes the AUTH for a handshake hash."""
+        self._auth = auth
+        self.session.authenticate(auth)
+
+    def close(self) -> None:
+        """End the session politely, if the lock still listens, and let the port go."""
+        with contextlib.suppress(FailedError):
+            if self._link.baud == FIRST_BAUD:
+                self.session.call(Close(), "close the session")
+        self._link.transport.close()
+
+    def drop(self) -> None:
+        """Let the port go at once."""
+        self._link.transport.close()
+
+    def come_back(self, deadline_s: float = BOOT_DEADLINE_S) -> None:
+        """After a reset: a new authenticated session with the same lock, within the deadline.
+
+        Raises:
+            LinkLostError: it did not come back, or another lock did.
+        """
+        before, deadline = self.session, time.monotonic() + deadline_s
+        error: FailedError | None = None
+        while time.monotonic() < deadline:
+            try:
+                self._reopen(before)
+            except (NoLockError, LinkLostError, PortBusyError) as failure:
+                error = failure
+                time.sleep(0.2)
+            except FailedError as failure:
+                if failure.reason is not Reason.NO_LOCK:
+                    raise
+                error = failure
+                time.sleep(0.2)
+            else:
+                return
+        raise LinkLostError(f"the lock did not come back within {deadline_s:.0f} s") from error
+
+    def _reopen(self, before: Session) -> None:
+        try:
+            self._link.set_baud(FIRST_BAUD)
+            session = open_session(self._link, self._anchors, patience_s=2.0)
+        except LinkLostError:
+            self._link.transport.close()
+            self._link = Link(open_port(self.port))
+            session = open_session(self._link, self._anchors, patience_s=2.0)
+        if session.subject != before.subject:
+            raise FailedError(
+                Reason.WRONG_LOCK,
+                f"lock {session.serial} answers where lock {before.serial} was",
+                hint="plug the first lock in again",
+            )
+        if self._auth is not None:
+            session.authenticate(self._auth)
+        self.session = session
+
+    def snapshot(self) -> Snapshot:
+        """Every read-only question at once."""
+        call = self.session.call
+        identity = call(Identify(), "say what it is")
+        table = call(Slots(), "say what its slots hold")
+        act = call(ActStatus(), "say which act is open")
+        battery = call(Battery(), "measure its battery")
+        return Snapshot(
+            kind=LockKind.SERVICE_PORT,
+            serial=self.serial,
+            model=identity.model,
+            hardware=identity.hardware,
+            batch=identity.batch,
+            bootloader=identity.bootloader,
+            slots=tuple(_view(info) for info in table.slots),
+            target=table.target,
+            slot_size=identity.slot_size,
+            max_baud=identity.max_baud,
+            security_counter=identity.security_counter,
+            battery_rest_mv=battery.rest_mv,
+            battery_load_mv=battery.load_mv,
+            head=self.head,
+            act=act,
+            min_epoch=identity.min_epoch,
+            time_floor=identity.time_floor,
+            uptime_s=identity.uptime_s,
+            events=self.recent_events(RECENT_EVENTS),
+        )
+
+    def recent_events(self, count: int) -> tuple[Event, ...]:
+        """The newest `count` events that the ring still holds, rising by index."""
+        call, doing = self.session.call, "read its event log"
+        head = call(Events(NEWEST), doing).head
+        events: list[Event] = []
+        since = max(0, head - count)
+        while since < head:
+            page = call(Events(since), doing)
+            if not page.events:
+                break
+            events += page.events
+            since = page.events[-1].index + 1
+        return tuple(events)
+
+    def receipts_since(self, seq: int) -> tuple[Head, tuple[bytes, ...]]:
+        """All receipts after `seq` and the chain's head; those up to `seq` count as collected."""
+        found: list[bytes] = []
+        while True:
+            page = self.session.call(Receipts(seq + len(found)), "hand out its receipts")
+            found += page.receipts
+            if not page.receipts or seq + len(found) >= page.head.seq:
+                self.session.head = page.head
+                return page.head, tuple(found)
+
+    def collected(self, seq: int) -> None:
+        """Tell the lock that its receipts up to `seq` are kept elsewhere now."""
+        self.session.call(Receipts(seq), "mark its receipts as collected")
+
+    def measure(self, slot: Slot, content: bytes | None) -> Measurement:
+        """What a slot holds, measured now for a fresh nonce and signed by the lock.
+
+        Args:
+            slot: the slot.
+            content: the image that it should hold, if known; its bytes are compared too.
+
+        Raises:
+            FailedError: the statement is not this lock's, or not for this nonce (`lock-identity`),
+                or the bytes are not `content` (`not-measurable`).
+        """
+        nonce = os.urandom(MEASURE_NONCE_SIZE)
+        answer = self.session.call(Measure(slot, nonce), "measure an image")
+        try:
+            sealed = Sealed.parse(answer.statement)
+            sealed.verify(self.session.subject)
+            statement = Measurement.read(sealed)
+        except (MalformedObjectError, SignatureError) as error:
+            raise FailedError(
+                Reason.LOCK_IDENTITY, f"the lock's measurement does not hold: {error}"
+            ) from error
+        if (statement.nonce, statement.slot, statement.serial) != (nonce, slot, self.serial):
+            raise FailedError(
+                Reason.LOCK_IDENTITY, "the lock's measurement answers another question"
+            )
+        if content is not None and statement.slot_digest != measured(nonce, content):
+            raise FailedError(
+                Reason.NOT_MEASURABLE,
+                "the slot's bytes are not those of the image whose digest the lock states",
+            )
+        return statement
+
+    def sector_digests(self, slot: Slot, count: int) -> tuple[bytes, ...]:
+        """First 8 bytes of SHA-256 of the first `count` sectors, zero where not verified."""
+        digests: list[bytes] = []
+        while len(digests) < count:
+            wanted = min(count - len(digests), DIGESTS_PER_PAGE)
+            request = SectorDigests(slot, len(digests), wanted)
+            page = self.session.call(request, "say what its sectors hold").digests
+            if len(page) != wanted:
+                raise FailedError(
+                    Reason.PROTOCOL_VERSION, f"{len(page)} sector digests came, not {wanted}"
+                )
+            digests += page
+        return tuple(digests)
+
+    def raise_speed(self, max_baud: int) -> int:
+        """Use the fastest speed that both sides prove; the speed in force, in baud."""
+        return raise_speed(self.session, max_baud)
+
+    def begin(self, request: Begin) -> TransferReady:
+        """Open or continue an act; LockRefusedError if the lock judges otherwise."""
+        return self.session.call(request, "take the new image")
+
+    def upload(
+        self, ready: TransferReady, stream: Iterator[bytes], advance: Callable[[int], None]
+    ) -> UploadEnd:
+        """Send the units; see `line.upload`."""
+        return upload(self.session, ready, stream, advance)
+
+    def commit(self, transfer_id: int) -> Committed:
+        """Have the written image judged as a whole."""
+        return self.session.call(Commit(transfer_id), "accept the written image")
+
+    def activate(self) -> None:
+        """Boot the committed image on trial; the lock resets."""
+        self.session.call(Activate(), "start the new image on trial")
+
+    def roll_back(self, request: Rollback) -> None:
+        """Boot the other slot's image on trial; the lock resets."""
+        self.session.call(request, "go back to the other image")
+
+    def self_test(self) -> SelfTestPart:
+        """Parts that fail; zero if all pass."""
+        return SelfTestPart(self.session.call(SelfTest(), "test itself").failed)
+
+    def confirm(self) -> bytes:
+        """Keep the image on trial; the RECEIPT object."""
+        return self.session.call(Confirm(), "keep the new image").receipt
+
+    def reset(self) -> None:
+        """Reset the lock; an image on trial is given up."""
+        self.session.call(Reset(), "reset")
+
+
+def _view(info: SlotInfo) -> SlotView:
+    known = info.size > 0
+    return SlotView(
+        slot=info.slot,
+        state=info.state,
+        bootable=info.bootable,
+        version=info.version if known else None,
+        digest=info.digest if known else None,
+        security_counter=info.security_counter if known else None,
+        size=info.size,
+    )
+
+
+def _open_patiently(port: str, wait_s: float) -> Transport:
+    """Open a port, bearing with a holder that is just letting it go."""
+    busy_until = time.monotonic() + BUSY_PATIENCE_S
+    while True:
+        try:
+            return open_port_waiting(port, wait_s)
+        except PortBusyError:
+            if time.monotonic() >= busy_until:
+                raise
+        time.sleep(0.1)

@@ -1,0 +1,243 @@
+"""One session with a service-port lock: handshake, AUTH, requests, each with a deadline."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from protocol.channel import HostChannel
+from protocol.errors import (
+    ChannelError,
+    HandshakeError,
+    MalformedMessageError,
+    MalformedObjectError,
+    SignatureError,
+    VersionError,
+)
+from protocol.frame import DELIMITER, Frame, FrameDecoder, FrameType
+from protocol.handshake import HELLO_RANDOM_SIZE, HostHandshake, Opened
+from protocol.messages import decode_reply, encode_request
+from protocol.noise import KEY_SIZE
+from protocol.objects import LockCertificate
+from protocol.queries import Auth
+from protocol.record import Record
+from protocol.refusal import Refusal
+from protocol.request import Request
+from protocol.sealed import Realm, Sealed, SubjectKey
+from protocol.values import Head
+from svcport.errors import FailedError, Reason
+from svcport.locks.errors import LockIdentityError, LockRefusedError, NoLockError
+from svcport.transport.port import FIRST_BAUD, LinkLostError, Transport
+
+log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Record)
+
+HELLO_PERIOD_S: Final = 0.5
+"""How often a HELLO is repeated; repeats cost the lock no handshake token."""
+
+HELLO_PATIENCE_S: Final = 8.0
+"""How long silence is borne: a lock whose handshake tokens are spent gets a new one every 2 s."""
+
+REQUEST_DEADLINE_S: Final = 15.0
+"""Longest wait for one answer, resends included."""
+
+RESEND_FLOOR_S: Final = 0.5
+"""Shortest silence before a resend: adapter latency, and a lock busy verifying an image."""
+
+LARGEST_EXCHANGE: Final = 2200
+"""Bytes of the largest request and reply together, as frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockAnchors:
+    """Whom to believe about locks: the manufacturer's key of one realm."""
+
+    realm: Realm
+    manufacturer: SubjectKey
+
+
+class SessionLostError(LinkLostError):
+    """The lock says that it has no session: it was reset, or another host came."""
+
+
+class Link:
+    """Frames over a transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.heard = 0
+        self.baud = FIRST_BAUD
+        self._decoder = FrameDecoder()
+        self._waiting: deque[Frame] = deque()
+
+    def send(self, frame: bytes, *, again: bool = False) -> None:
+        """Write a frame; a repeat starts with a delimiter, to end what noise may have begun."""
+        self.transport.write(DELIMITER + frame if again else frame)
+
+    def poll(self, timeout_s: float) -> Frame | None:
+        """The next frame, waiting up to `timeout_s` for bytes; None if none is whole yet."""
+        if not self._waiting:
+            data = self.transport.read(timeout_s)
+            self.heard += len(data)
+            self._waiting.extend(self._decoder.feed(data))
+        return self._waiting.popleft() if self._waiting else None
+
+    def await_type(self, kind: FrameType, timeout_s: float) -> Frame | None:
+        """The next frame of one type within `timeout_s`; others are dropped."""
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            frame = self.poll(left)
+            if frame is not None and frame.type is kind:
+                return frame
+        return None
+
+    def ask(self, frame: Frame, kind: FrameType, patience_s: float) -> Frame | None:
+        """Send a frame every half second until one of type `kind` answers or patience ends."""
+        encoded = frame.build()
+        deadline = time.monotonic() + patience_s
+        while (left := deadline - time.monotonic()) > 0:
+            self.send(encoded, again=True)
+            answer = self.await_type(kind, min(left, HELLO_PERIOD_S))
+            if answer is not None:
+                return answer
+        return None
+
+    def set_baud(self, baud: int) -> None:
+        """Change this side's speed."""
+        self.transport.set_baud(baud)
+        self.baud = baud
+
+
+class Session:
+    """A session whose lock has proved who it is. `authenticate` before anything else.
+
+    Attributes:
+        serial: the lock's, from its certificate.
+        certificate: the LOCK object.
+        handshake_hash: names this session in intents.
+        head: the lock's receipt chain at AUTH.
+    """
+
+    def __init__(self, link: Link, opened: Opened, certificate: Sealed) -> None:
+        body = LockCertificate.read(certificate)
+        self.link = link
+        self.serial = body.serial
+        self.subject = body.subject
+        self.certificate = certificate
+        self.keys = opened.keys
+        self.handshake_hash = opened.keys.handshake_hash
+        self.head = Head(0, bytes(32))
+        self._channel = HostChannel(opened.keys)
+
+    def authenticate(self, auth: Callable[[bytes], Auth]) -> None:
+        """Prove who asks; `auth` signs the handshake hash. LockRefusedError if the lock says no."""
+        self.head = self.call(auth(self.handshake_hash), "open a session").head
+
+    def call(self, request: Request[R], doing: str) -> R:
+        """Ask once, resending as needed; the typed reply.
+
+        Raises:
+            LockRefusedError: the lock answered no.
+            LinkLostError: no answer within the deadline, or the session is gone.
+        """
+        log.info("lock %s: %s", self.serial, doing)
+        reply = self._decode(request, self._exchange(encode_request(request), doing))
+        if isinstance(reply, Refusal):
+            raise LockRefusedError(reply, doing)
+        return reply
+
+    def _decode(self, request: Request[R], plaintext: bytes) -> R | Refusal:
+        try:
+            return decode_reply(request, plaintext)
+        except MalformedMessageError as error:
+            raise FailedError(
+                Reason.PROTOCOL_VERSION,
+                f"the lock's answer is not understood: {error}",
+                hint="update svcport: the lock may be newer than it",
+            ) from error
+
+    def _exchange(self, plaintext: bytes, doing: str) -> bytes:
+        frame = self._channel.send(plaintext)
+        deadline = time.monotonic() + REQUEST_DEADLINE_S
+        resend_after = RESEND_FLOOR_S + LARGEST_EXCHANGE * 10 / self.link.baud
+        self.link.send(frame)
+        resend_at = time.monotonic() + resend_after
+        while (now := time.monotonic()) < deadline:
+            if now >= resend_at:
+                self.link.send(self._channel.resend(), again=True)
+                resend_at = now + resend_after
+            answer = self.link.poll(min(resend_at, deadline) - now)
+            if answer is None:
+                continue
+            if answer.type is FrameType.NO_SESSION:
+                raise SessionLostError(f"the lock has dropped the session while asked to {doing}")
+            reply = self._receive(answer)
+            if reply is not None:
+                return reply
+        raise LinkLostError(f"no answer within {REQUEST_DEADLINE_S:.0f} s when asked to {doing}")
+
+    def _receive(self, frame: Frame) -> bytes | None:
+        try:
+            return self._channel.receive(frame)
+        except ChannelError as error:
+            raise LinkLostError(f"the session broke: {error}") from error
+
+
+def open_session(
+    link: Link, anchors: LockAnchors, *, patience_s: float = HELLO_PATIENCE_S
+) -> Session:
+    """Shake hands and judge the lock's certificate; nothing about the technician is sent.
+
+    Raises:
+        NoLockError: silence, or nothing that speaks this protocol.
+        FailedError: another protocol version (`protocol-version`).
+        LockIdentityError: the certificate is not the manufacturer's, or not of this lock's key.
+    """
+    handshake = HostHandshake(os.urandom(HELLO_RANDOM_SIZE), os.urandom(KEY_SIZE))
+    hello = Frame(FrameType.HELLO, 0, handshake.hello())
+    heard = link.heard
+    answer = link.ask(hello, FrameType.HELLO_REPLY, patience_s)
+    if answer is None:
+        raise NoLockError(link.transport.name, patience_s, link.heard - heard)
+    try:
+        first = Frame(FrameType.NOISE, 0, handshake.on_hello(answer.body))
+    except VersionError as error:
+        raise FailedError(
+            Reason.PROTOCOL_VERSION, str(error), hint="update svcport, or use the one that fits"
+        ) from error
+    except MalformedMessageError as error:
+        raise NoLockError(link.transport.name, patience_s, link.heard - heard) from error
+    answer = link.ask(first, FrameType.NOISE_REPLY, patience_s)
+    if answer is None:
+        raise LinkLostError("the lock answered HELLO and then fell silent")
+    try:
+        opened = handshake.on_answer(answer.body)
+    except HandshakeError as error:
+        raise LockIdentityError(f"the handshake fails: {error}") from error
+    return Session(link, opened, _judge(opened, anchors))
+
+
+def _judge(opened: Opened, anchors: LockAnchors) -> Sealed:
+    """The lock's certificate, if the manufacturer signed it for the key that was proved."""
+    try:
+        certificate = Sealed.parse(opened.certificate)
+        body = LockCertificate.read(certificate)
+    except MalformedObjectError as error:
+        raise LockIdentityError(f"the lock's certificate is damaged: {error}") from error
+    if certificate.realm is not anchors.realm:
+        raise LockIdentityError(
+            f"this is a {certificate.realm.name.lower()} lock, "
+            f"this home is set up for {anchors.realm.name.lower()} locks"
+        )
+    try:
+        certificate.verify(anchors.manufacturer)
+    except SignatureError as error:
+        raise LockIdentityError(f"the lock's certificate is not the vendor's: {error}") from error
+    if body.x25519 != opened.static:
+        raise LockIdentityError("the lock's certificate belongs to another lock's key")
+    return certificate

@@ -1,0 +1,1 @@
+"""What a technician can do to a lock, from proof types to a report."""

@@ -1,0 +1,138 @@
+"""One opened home: whom it trusts, who works with it, what it holds and records."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from images import ImageError, PublicKey, TrustStore
+from protocol.queries import Auth
+from svcport.audit.ledger import Ledger
+from svcport.authorisation.credentials import Credential
+from svcport.authorisation.tickets import TicketBox
+from svcport.authorisation.trust import Trust
+from svcport.catalogue.client import Catalogue
+from svcport.errors import Reason, RefusedError
+from svcport.home import Home
+from svcport.locks.session import LockAnchors
+
+
+class Installation:
+    """A home opened to operate with; may be shared by the worker threads of one command.
+
+    Attributes:
+        now: the clock; gives aware UTC.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        trust: Trust,
+        credential: Credential,
+        ledger: Ledger,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.home = home
+        self.trust = trust
+        self.credential = credential
+        self.ledger = ledger
+        self.now = now
+        ledger.remember_certificate(credential.certificates.issuer_sealed)
+        ledger.remember_certificate(credential.certificates.technician_sealed)
+
+    @classmethod
+    def open(
+        cls, home: Home, *, passphrase: Callable[[], bytes] | None, now: Callable[[], datetime]
+    ) -> Self:
+        """Open a home that `setup` has filled.
+
+        Raises:
+            RefusedError: `not-set-up`, or the key stays locked (`signer-locked`).
+            RecordsError: its records are damaged or cannot be read: nothing may be operated.
+        """
+        if not home.is_set_up:
+            raise RefusedError(
+                Reason.NOT_SET_UP,
+                f"{home.root} holds no credential",
+                hint="svcport setup --from DIR, with the folder that your vendor or depot gave you",
+            )
+        trust = Trust.load(home)
+        with contextlib.ExitStack() as undo:
+            ledger = undo.enter_context(Ledger.open(home.ledger, trust.realm, create=True))
+            credential = Credential.load(home, trust, passphrase)
+            installation = cls(home, trust, credential, ledger, now)
+            undo.pop_all()
+        return installation
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.ledger.close()
+
+    @property
+    def anchors(self) -> LockAnchors:
+        """Whom to believe about locks."""
+        return LockAnchors(self.trust.realm, self.trust.manufacturer)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The vendor's catalogue, even an expired one: who uses it must look at `expired`."""
+        return Catalogue.open(self.home.root, now=self.now(), allow_expired=True)
+
+    @cached_property
+    def image_trust(self) -> TrustStore:
+        """The public keys under which images must verify."""
+        try:
+            return TrustStore(PublicKey.from_pem(pem) for pem in self.trust.image_keys)
+        except ImageError as error:
+            raise RefusedError(
+                Reason.NOT_SET_UP,
+                f"an image key of this home cannot be read: {error}",
+                hint="run svcport setup again with the folder that your vendor gave you",
+            ) from error
+
+    def auth(self, handshake_hash: bytes) -> Auth:
+        """The AUTH that opens a session for this home's technician."""
+        credential = self.credential
+        return Auth(
+            credential.issuer_bytes,
+            credential.technician_bytes,
+            credential.auth_signature(self.trust.realm, handshake_hash),
+        )
+
+    def tickets(self, lock_serial: str, given: tuple[Path, ...]) -> TicketBox:
+        """The tickets held for a lock, and those named on the command line."""
+        return TicketBox.load(self.home, self.trust, lock_serial=lock_serial, given=given)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which lock an operation is for, as the command line said.
+
+    Attributes:
+        port: device or URL; None: try the known adapters.
+        expect_serial: refuse any other lock.
+        case_id: goes into the ledger.
+        wait_s: seconds to wait for a port or lock to appear.
+        tickets: ticket files to use.
+        claimed_serial: for devices that cannot state one; a service-port lock states its own.
+    """
+
+    port: str | None
+    expect_serial: str | None = None
+    case_id: str | None = None
+    wait_s: float = 0.0
+    tickets: tuple[Path, ...] = ()
+    claimed_serial: str | None = None

@@ -1,0 +1,181 @@
+"""Put an approved image on a lock and prove that it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from images import VerifiedImage
+from protocol.sealed import Sealed
+from protocol.values import Op, SlotState
+from svcport.authorisation.policy import Permit
+from svcport.errors import Outcome, RefusedError
+from svcport.locks.snapshot import Snapshot
+from svcport.operations.act import (
+    Finished,
+    confirm_trial,
+    opening_trial,
+    record_intent,
+    try_and_confirm,
+)
+from svcport.operations.installation import Installation, Target
+from svcport.operations.measuring import runs_confirmed
+from svcport.operations.plan import Plan, Powers, plan_restore
+from svcport.operations.progress import Progress
+from svcport.operations.report import Report, refusals_json
+from svcport.operations.settle import settle
+from svcport.operations.source import ChosenImage, choose
+from svcport.operations.transfer import Tally, bring
+from svcport.operations.visit import Visit, visit
+
+
+def restore(
+    inst: Installation,
+    target: Target,
+    progress: Progress,
+    *,
+    image: Path | None = None,
+    version: str | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Bring an image onto the lock at `target`.
+
+    Args:
+        inst: the opened home.
+        target: which lock.
+        progress: told what is being done.
+        image: a file; else `version` of the catalogue; else what the catalogue approves.
+        version: see `image`.
+        dry_run: only say what would be done.
+
+    Raises:
+        SvcportError: see docs/contract.md; what it means for the lock is its class.
+    """
+    with visit(inst, target, progress) as stay:
+        progress.step("choosing the image")
+        chosen = choose(inst, stay.snapshot, file=image, version=version)
+        if dry_run:
+            return _dry_run(stay, chosen)
+        settle(stay)
+        before = before_json(stay.snapshot)
+        if runs_confirmed(stay, chosen.image.digest, chosen.image.data):
+            return _nothing_to_do(stay, chosen, before)
+        finished = finish_trial(stay, chosen.image.digest, (Op.UPDATE, Op.RESTORE))
+        if finished is not None:
+            return _done(stay, chosen, before, finished, None)
+        plan = _plan(stay, chosen)
+        permit = powers(stay).permit(plan)
+        finished, tally = _act(stay, chosen.image, permit)
+        return _done(stay, chosen, before, finished, tally)
+
+
+def powers(stay: Visit) -> Powers:
+    """Who asks, with which tickets, now."""
+    inst = stay.inst
+    box = inst.tickets(stay.lock.serial, stay.target.tickets)
+    return Powers(inst.credential, box.tickets, inst.trust.epoch_statement, inst.now())
+
+
+def before_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The `before` member: what ran when the visit began."""
+    running = snapshot.running
+    if running is None or running.digest is None:
+        return {"version": None, "digest": None, "confirmed": False}
+    return {
+        "version": str(running.version),
+        "digest": running.digest.hex(),
+        "confirmed": running.state is SlotState.RUNNING,
+    }
+
+
+def finish_trial(stay: Visit, digest: bytes, ops: tuple[Op, ...]) -> Finished | None:
+    """Deal with an image on trial: keep it if it is what is asked for, else have it given up.
+
+    Afterwards either the act is finished, or nothing is on trial and the snapshot is fresh.
+    """
+    if not stay.snapshot.on_trial:
+        return None
+    act, running = stay.snapshot.act, stay.snapshot.running
+    if running is not None and running.digest == digest and act.op in ops:
+        return confirm_trial(stay, open_intent(stay, act.intent_hash), digest)
+    stay.progress.step("giving up another image that is on trial")
+    stay.lock.reset()
+    stay.lock.come_back()
+    stay.look()
+    settle(stay)
+    return None
+
+
+def open_intent(stay: Visit, intent_hash: bytes) -> Sealed | None:
+    """This ledger's INTENT of the lock's open act; None if another station opened it."""
+    for intent in stay.inst.ledger.open_intents(stay.lock.serial):
+        if intent.intent_hash == intent_hash:
+            return Sealed.parse(intent.sealed)
+    return None
+
+
+def _plan(stay: Visit, chosen: ChosenImage) -> Plan:
+    catalogue, case = stay.inst.catalogue, stay.target.case_id
+    return plan_restore(stay.snapshot, chosen, catalogue, powers(stay), case)
+
+
+def _act(stay: Visit, image: VerifiedImage, permit: Permit) -> tuple[Finished, Tally]:
+    intent = record_intent(stay, permit)
+    tally = bring(stay, image, permit, intent)
+    with opening_trial(stay, intent):
+        stay.progress.step("starting the new image on trial")
+        stay.lock.activate()
+    return try_and_confirm(stay, intent, image.digest), tally
+
+
+def _dry_run(stay: Visit, chosen: ChosenImage) -> Report:
+    plan = _plan(stay, chosen)
+    if runs_confirmed(stay, chosen.image.digest, chosen.image.data):
+        return Report(
+            Outcome.NOTHING_TO_DO,
+            f"lock {stay.lock.serial} runs {chosen.version} already",
+            facts={"lock": stay.snapshot.as_json(), "plan": [], "refusals": []},
+        )
+    return dry_run_report(stay, plan)
+
+
+def dry_run_report(stay: Visit, plan: Plan) -> Report:
+    """The report of a dry run; RefusedError with the plan where it would be refused."""
+    facts = {"lock": stay.snapshot.as_json(), "plan": plan.as_json()}
+    if plan.refusals:
+        error = RefusedError.of(plan.refusals)
+        error.facts = facts
+        raise error
+    word = str(plan.op.name).lower()
+    return Report(
+        Outcome.OK,
+        f"would {word} lock {stay.lock.serial} to {plan.version}; nothing was changed",
+        facts={**facts, "refusals": refusals_json(())},
+    )
+
+
+def _nothing_to_do(stay: Visit, chosen: ChosenImage, before: dict[str, Any]) -> Report:
+    return Report(
+        Outcome.NOTHING_TO_DO,
+        f"lock {stay.lock.serial} runs {chosen.version} already, measured and confirmed",
+        facts={"lock": stay.snapshot.as_json(), "before": before, "after": before},
+    )
+
+
+def _done(
+    stay: Visit,
+    chosen: ChosenImage,
+    before: dict[str, Any],
+    finished: Finished,
+    tally: Tally | None,
+) -> Report:
+    return Report(
+        Outcome.OK,
+        f"lock {stay.lock.serial} runs {chosen.version}: restarted, tested and confirmed",
+        facts={
+            "lock": stay.snapshot.as_json(),
+            "before": before,
+            "transfer": tally.as_json() if tally else None,
+            **finished.facts(stay),
+        },
+    )

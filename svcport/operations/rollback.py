@@ -1,0 +1,87 @@
+"""Go back to the image in the slot that does not run, if it is older, sound and allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol.acts import Rollback
+from protocol.values import ActResult, Op, SlotState
+from svcport.authorisation.policy import Permit
+from svcport.errors import Outcome
+from svcport.operations.act import Finished, opening, record_intent, try_and_confirm
+from svcport.operations.installation import Installation, Target
+from svcport.operations.plan import Plan, plan_rollback
+from svcport.operations.progress import Progress
+from svcport.operations.report import Report
+from svcport.operations.restore import before_json, dry_run_report, finish_trial, powers
+from svcport.operations.settle import settle
+from svcport.operations.visit import Visit, visit
+
+
+def rollback(
+    inst: Installation, target: Target, progress: Progress, *, dry_run: bool = False
+) -> Report:
+    """Bring the other slot's image back; both slots and both counters are read first.
+
+    Raises:
+        RefusedError: `no-older-image`, `not-bootable`, `image-withdrawn`, `anti-rollback`,
+            `battery-low`, or no permit.
+        SvcportError: see docs/contract.md.
+    """
+    with visit(inst, target, progress) as stay:
+        if _is_done(stay):
+            return _nothing_to_do(stay)
+        if dry_run:
+            return dry_run_report(stay, _plan(stay))
+        settle(stay)
+        before = before_json(stay.snapshot)
+        running = stay.snapshot.running
+        if stay.snapshot.on_trial and running is not None and running.digest is not None:
+            finished = finish_trial(stay, running.digest, (Op.ROLLBACK,))
+            if finished is not None:
+                return _done(stay, before, finished)
+        permit = powers(stay).permit(_plan(stay))
+        return _done(stay, before, _act(stay, permit))
+
+
+def _plan(stay: Visit) -> Plan:
+    return plan_rollback(stay.snapshot, stay.inst.catalogue, powers(stay), stay.target.case_id)
+
+
+def _act(stay: Visit, permit: Permit) -> Finished:
+    intent = record_intent(stay, permit)
+    request = Rollback(intent.build(), permit.ticket or b"", permit.ticket_issuer or b"")
+    with opening(stay, intent, "ROLLBACK"):
+        stay.progress.step("starting the image before on trial")
+        stay.lock.roll_back(request)
+    return try_and_confirm(stay, intent, permit.image_digest)
+
+
+def _is_done(stay: Visit) -> bool:
+    """Whether the last closed act was this rollback, and what it brought still runs."""
+    act, running = stay.snapshot.act, stay.snapshot.running
+    return (
+        running is not None
+        and running.state is SlotState.RUNNING
+        and (act.last_op, act.last_result) == (Op.ROLLBACK, ActResult.DONE)
+        and act.last_digest == running.digest
+    )
+
+
+def _nothing_to_do(stay: Visit) -> Report:
+    before = before_json(stay.snapshot)
+    return Report(
+        Outcome.NOTHING_TO_DO,
+        f"lock {stay.lock.serial} has been rolled back to {before['version']} already",
+        hint="to go up again use svcport restore",
+        facts={"lock": stay.snapshot.as_json(), "before": before, "after": before},
+    )
+
+
+def _done(stay: Visit, before: dict[str, Any], finished: Finished) -> Report:
+    return Report(
+        Outcome.OK,
+        f"lock {stay.lock.serial} runs {finished.after['version']} again: "
+        "restarted, tested and confirmed",
+        facts={"lock": stay.snapshot.as_json(), "before": before, **finished.facts(stay)},
+    )

@@ -1,0 +1,138 @@
+"""Receipts that this ledger lacks, and intents that nothing can carry out any more.
+
+Every operation that changes a lock starts here, so that no hole outlives a visit (protocol/README,
+"Receipts"). `reconcile` is this and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.errors import MalformedObjectError, SignatureError
+from protocol.objects import Receipt, chain_next
+from protocol.sealed import Sealed
+from protocol.values import Head, Phase
+from svcport.audit.view import OpenIntent
+from svcport.errors import FailedError, Reason
+from svcport.operations.visit import Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settlement found.
+
+    Attributes:
+        recovered: receipts that were fetched into the ledger, as JSON.
+        closed: intents of this ledger that are closed now, as JSON.
+        open: intents that the lock may still carry out, as JSON.
+    """
+
+    recovered: tuple[dict[str, Any], ...]
+    closed: tuple[dict[str, Any], ...]
+    open: tuple[dict[str, Any], ...]
+
+
+def settle(visit: Visit) -> Settled:
+    """Fetch and check the receipts that are missing, then close what they answer or rule out.
+
+    Raises:
+        FailedError: a receipt is not this lock's (`receipt-invalid`), or the lock's chain
+            contradicts this ledger (`ledger-gap`).
+    """
+    ledger, serial = visit.inst.ledger, visit.lock.serial
+    before = {intent.intent_hash: intent for intent in ledger.open_intents(serial)}
+    missing = ledger.missing(serial, visit.lock.head)
+    head, receipts = visit.lock.receipts_since(missing[0] - 1 if missing else visit.lock.head.seq)
+    recovered = [
+        _recover(visit, data, receipt)
+        for data, receipt in checked_receipts(visit, head, receipts)
+        if receipt.seq in missing
+    ]
+    if recovered:
+        visit.lock.collected(head.seq)
+    _rule_out(visit, head)
+    after = {intent.intent_hash for intent in ledger.open_intents(serial)}
+    closed = [intent_json(intent) for key, intent in before.items() if key not in after]
+    still = [intent_json(intent) for key, intent in before.items() if key in after]
+    if recovered or closed:
+        ledger.checkpoint(visit.inst.now())
+    return Settled(tuple(recovered), tuple(closed), tuple(still))
+
+
+def checked_receipts(
+    visit: Visit, head: Head, receipts: tuple[bytes, ...]
+) -> list[tuple[bytes, Receipt]]:
+    """Receipts whose signature and chain hold up to the lock's head; FailedError otherwise."""
+    checked: list[tuple[bytes, Receipt]] = []
+    chain: bytes | None = None
+    for data in receipts:
+        receipt = _signed_receipt(visit, data)
+        if chain is not None and receipt.chain_before != chain:
+            raise _invalid(f"receipt {receipt.seq} does not follow the one before it")
+        chain = chain_next(receipt.chain_before, data)
+        checked.append((data, receipt))
+    if checked and (checked[-1][1].seq, chain) != (head.seq, head.chain):
+        raise _invalid(f"the receipts end at {checked[-1][1].seq}, the lock states {head.seq}")
+    return checked
+
+
+def _signed_receipt(visit: Visit, data: bytes) -> Receipt:
+    try:
+        sealed = Sealed.parse(data)
+        sealed.verify(visit.lock.session.subject)
+        receipt = Receipt.read(sealed)
+    except (MalformedObjectError, SignatureError) as error:
+        raise _invalid(f"a receipt does not hold: {error}") from error
+    if receipt.serial != visit.lock.serial:
+        raise _invalid(f"a receipt speaks of lock {receipt.serial}")
+    return receipt
+
+
+def _invalid(message: str) -> FailedError:
+    return FailedError(
+        Reason.RECEIPT_INVALID, message, hint="keep the lock: what it states does not hold together"
+    )
+
+
+def _recover(visit: Visit, data: bytes, receipt: Receipt) -> dict[str, Any]:
+    index, _entry = visit.inst.ledger.record_recovered(
+        serial=visit.lock.serial, now=visit.inst.now(), receipt=data
+    )
+    return {
+        "seq": receipt.seq,
+        "op": op_word(receipt.op),
+        "result": receipt.result.name.lower(),
+        "index": index,
+    }
+
+
+def _rule_out(visit: Visit, head: Head) -> None:
+    """Close intents of ended sessions that the lock does not name and no receipt answers."""
+    ledger, act = visit.inst.ledger, visit.snapshot.act
+    for intent in ledger.open_intents(visit.lock.serial):
+        if act.phase is not Phase.NONE and act.intent_hash == intent.intent_hash:
+            continue
+        if intent.lock_head is None or intent.session == visit.lock.session.handshake_hash:
+            continue
+        if ledger.covers(visit.lock.serial, intent.lock_head, head):
+            ledger.record_recovered(
+                serial=visit.lock.serial,
+                now=visit.inst.now(),
+                intent_hash=intent.intent_hash,
+                note="not-executed",
+            )
+
+
+def intent_json(intent: OpenIntent) -> dict[str, Any]:
+    """An intent as reports show it."""
+    return {
+        "index": intent.index,
+        "op": op_word(intent.op) if intent.op is not None else None,
+        "image": intent.image_digest.hex() if intent.image_digest else None,
+    }
+
+
+def op_word(op: Any) -> str:  # noqa: ANN401 - an Op, named or not
+    """An operation in a report."""
+    return op.name.lower() if op.name else f"op-{int(op):#06x}"

@@ -1,0 +1,120 @@
+"""One visit to one lock: found, known by name, authenticated, its receipts collected."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from svcport.errors import FailedError, Reason, RefusedError, SvcportError
+from svcport.locks.errors import NoLockError
+from svcport.locks.service_port import ServicePortLock
+from svcport.locks.snapshot import Snapshot
+from svcport.operations.installation import Installation, Target
+from svcport.operations.progress import Progress
+from svcport.operations.report import with_facts
+from svcport.transport.adapters import found_ports
+
+SCAN_LIMIT: Final = 64
+"""Most ports tried when none is named."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """An authenticated session with the lock, and what the lock said when it began.
+
+    Attributes:
+        snapshot: replaced by `look`.
+    """
+
+    inst: Installation
+    target: Target
+    lock: ServicePortLock
+    progress: Progress
+    snapshot: Snapshot
+
+    def look(self) -> Snapshot:
+        """Ask the lock everything again."""
+        self.snapshot = self.lock.snapshot()
+        return self.snapshot
+
+
+@contextlib.contextmanager
+def visit(inst: Installation, target: Target, progress: Progress) -> Iterator[Visit]:
+    """Find the lock, check that it is the expected one, authenticate, take a snapshot.
+
+    Raises:
+        RefusedError: `several-locks`, `wrong-lock`.
+        SvcportError: whatever stands in the way.
+    """
+    progress.step("looking for the lock")
+    lock = _connect(inst, target)
+    try:
+        _expect(lock, target)
+        progress.step(f"opening a session with lock {lock.serial}")
+        lock.authenticate(inst.auth)
+        inst.ledger.remember_certificate(lock.session.certificate)
+        progress.step("asking the lock about its state")
+        stay = Visit(inst, target, lock, progress, lock.snapshot())
+        try:
+            yield stay
+        except SvcportError as error:
+            raise with_facts(error, lock=stay.snapshot.as_json()) from error.__cause__
+    except BaseException:
+        lock.drop()
+        raise
+    lock.close()
+
+
+def _connect(inst: Installation, target: Target) -> ServicePortLock:
+    if target.port is not None:
+        return ServicePortLock.connect(target.port, inst.anchors, wait_s=target.wait_s)
+    ports = [port.device for port in found_ports() if port.known][:SCAN_LIMIT]
+    if not ports:
+        raise FailedError(
+            Reason.NO_LOCK,
+            "this computer has no serial adapter that svcport knows",
+            hint="plug the service cable in, or name the port with --port; svcport ports lists all",
+        )
+    locks = [lock for lock in _try_all(inst, ports) if lock is not None]
+    if len(locks) == 1:
+        return locks[0]
+    for lock in locks:
+        lock.drop()
+    if not locks:
+        raise NoLockError(", ".join(ports), 0, 0)
+    named = ", ".join(f"{lock.serial} at {lock.port}" for lock in locks)
+    raise with_facts(
+        RefusedError(
+            Reason.SEVERAL_LOCKS,
+            f"{len(locks)} locks answer: {named}",
+            hint="name one with --port, or use --all",
+        ),
+        locks=[{"serial": lock.serial, "port": lock.port} for lock in locks],
+    )
+
+
+def _try_all(inst: Installation, ports: list[str]) -> Iterator[ServicePortLock | None]:
+    def attempt(port: str) -> ServicePortLock | None:
+        try:
+            return ServicePortLock.connect(port, inst.anchors)
+        except FailedError:
+            return None
+
+    with ThreadPoolExecutor(len(ports)) as pool:
+        yield from pool.map(attempt, ports)
+
+
+def _expect(lock: ServicePortLock, target: Target) -> None:
+    for name, wanted in (
+        ("--expect-serial", target.expect_serial),
+        ("--serial", target.claimed_serial),
+    ):
+        if wanted is not None and wanted != lock.serial:
+            raise RefusedError(
+                Reason.WRONG_LOCK,
+                f"lock {lock.serial} answers at {lock.port}, {name} says {wanted}",
+                hint="plug the cable into the other lock; nothing was changed on this one",
+            )
