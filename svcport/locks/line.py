@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +13,7 @@ from protocol.frame import BAUD_PATTERN, Frame, FrameType
 from protocol.queries import SetBaud
 from svcport.locks.errors import LockRefusedError
 from svcport.locks.session import Session, SessionLostError
+from svcport.transport.clock import Clock
 from svcport.transport.port import FIRST_BAUD, LinkLostError
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def raise_speed(session: Session, max_baud: int) -> int:
             return baud
         log.info("%d baud is not proved, back to %d", baud, FIRST_BAUD)
         session.link.set_baud(FIRST_BAUD)
-        time.sleep(LOCK_FALL_BACK_S)
+        session.link.clock.sleep(LOCK_FALL_BACK_S)
     return session.link.baud
 
 
@@ -108,8 +108,9 @@ def upload(
     """
     blocks = cut_blocks(stream, ready.block_size)
     sender = UploadSender(session.keys, ready.transfer_id, blocks, ready.window)
-    timer = _AckTimer()
-    started = time.monotonic()
+    clock = session.link.clock
+    timer = _AckTimer(clock)
+    started = clock.now()
     written = 0
     while not sender.finished:
         frame = sender.next_frame()
@@ -126,22 +127,23 @@ def upload(
         if sender.receive(answer):
             timer.heard()
             advance(sender.consumed * ready.block_size)
-    seconds = time.monotonic() - started
+    seconds = clock.now() - started
     return UploadEnd(sender.state, sender.detail, written, seconds)
 
 
 class _AckTimer:
     """When silence means loss: from the measured gaps between acknowledgements, with back-off."""
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = clock.now()
         self._gap_s = FIRST_ACK_S
         self._next = self._last + FIRST_ACK_S
         self._back_off = 1.0
         self._measured = False
 
     def heard(self) -> None:
-        now = time.monotonic()
+        now = self._clock.now()
         gap = now - self._last
         self._gap_s = max(gap, self._gap_s * 0.9) if self._measured else gap
         self._measured = True
@@ -149,11 +151,11 @@ class _AckTimer:
         self._next = now + self._limit_s()
 
     def wait_s(self) -> float:
-        return max(0.0, self._next - time.monotonic())
+        return max(0.0, self._next - self._clock.now())
 
     def expired(self) -> bool:
         """Whether the silence was long enough to resend; LinkLostError if it is hopeless."""
-        now = time.monotonic()
+        now = self._clock.now()
         if now - self._last > STALL_S:
             raise LinkLostError(f"no acknowledgement for {STALL_S:.0f} s during the upload")
         if now < self._next:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Final, Self
 
@@ -42,7 +41,6 @@ from protocol.refusal import SelfTestPart
 from protocol.sealed import Sealed
 from protocol.values import Head, Slot
 from svcport.errors import FailedError, Reason
-from svcport.locks.errors import NoLockError
 from svcport.locks.line import UploadEnd, raise_speed, upload
 from svcport.locks.session import (
     Link,
@@ -51,13 +49,12 @@ from svcport.locks.session import (
     open_session,
 )
 from svcport.locks.snapshot import LockKind, SlotView, Snapshot
+from svcport.transport.clock import SystemClock
 from svcport.transport.port import (
     FIRST_BAUD,
     LinkLostError,
-    PortBusyError,
     Transport,
     open_port,
-    open_port_waiting,
 )
 
 log = logging.getLogger(__name__)
@@ -68,6 +65,9 @@ BOOT_DEADLINE_S: Final = 45.0
 BUSY_PATIENCE_S: Final = 1.5
 """A killed program's port is let go a moment later; until then it counts as busy."""
 
+AWAY: Final = (Reason.NO_LOCK, Reason.LINK_LOST, Reason.PORT_BUSY)
+"""What a port says while its lock restarts."""
+
 RECENT_EVENTS: Final = 80
 """How much of the event log a snapshot takes: two pages."""
 
@@ -75,46 +75,55 @@ NEWEST: Final = 0xFFFFFFFF
 """As `since` of EVENTS: no events, only where the log's head stands."""
 
 
+Opener = Callable[[str], Transport]
+"""Opens a port by name, as `open_port` does."""
+
+
 class ServicePortLock:
     """One lock at one port. Made by `connect`; after a reset, `come_back` opens a new session."""
 
-    def __init__(self, port: str, anchors: LockAnchors, transport: Transport) -> None:
-        self.port = port
+    def __init__(self, anchors: LockAnchors, transport: Transport, opener: Opener) -> None:
+        self.port = transport.name
         self._anchors = anchors
+        self._opener = opener
         self._link = Link(transport)
         self._auth: Callable[[bytes], Auth] | None = None
         self.session = open_session(self._link, anchors)
 
     @classmethod
-    def connect(cls, port: str, anchors: LockAnchors, *, wait_s: float = 0.0) -> Self:
+    def connect(
+        cls, port: str, anchors: LockAnchors, *, wait_s: float = 0.0, opener: Opener = open_port
+    ) -> Self:
         """Open the port, shake hands, judge the lock's certificate; nobody is authenticated yet.
 
         Args:
             port: device name or pyserial URL.
             anchors: whom to believe about locks.
             wait_s: how long to wait for a port, or a lock at it, to appear.
+            opener: opens the port.
 
         Raises:
             NoLockError, PortBusyError, LockIdentityError, FailedError: see `open_session`.
         """
-        started = time.monotonic()
+        clock = SystemClock()
+        started = clock.now()
+        patience = {Reason.NO_LOCK: wait_s, Reason.PORT_BUSY: max(wait_s, BUSY_PATIENCE_S)}
         while True:
-            left = max(0.0, started + wait_s - time.monotonic())
-            transport = _open_patiently(port, left)
             try:
-                return cls(port, anchors, transport)
-            except PortBusyError:
-                transport.close()
-                if time.monotonic() >= started + max(wait_s, BUSY_PATIENCE_S):
+                return cls._attempt(port, anchors, opener)
+            except FailedError as error:
+                if clock.now() >= started + patience.get(error.reason, 0.0):
                     raise
-            except NoLockError:
-                transport.close()
-                if time.monotonic() >= started + wait_s:
-                    raise
-            except FailedError:
-                transport.close()
-                raise
-            time.sleep(0.1)
+            clock.sleep(0.1)
+
+    @classmethod
+    def _attempt(cls, port: str, anchors: LockAnchors, opener: Opener) -> Self:
+        transport = opener(port)
+        try:
+            return cls(anchors, transport, opener)
+        except BaseException:
+            transport.close()
+            raise
 
     @property
     def serial(self) -> str:
@@ -153,21 +162,17 @@ class ServicePortLock:
         Raises:
             LinkLostError: it did not come back, or another lock did.
         """
-        before, deadline = self.session, time.monotonic() + deadline_s
+        before, clock = self.session, self._link.clock
+        deadline = clock.now() + deadline_s
         error: FailedError | None = None
-        while time.monotonic() < deadline:
+        while clock.now() < deadline:
             try:
-                self._reopen(before)
-            except (NoLockError, LinkLostError, PortBusyError) as failure:
-                error = failure
-                time.sleep(0.2)
+                return self._reopen(before)
             except FailedError as failure:
-                if failure.reason is not Reason.NO_LOCK:
+                if failure.reason not in AWAY:
                     raise
                 error = failure
-                time.sleep(0.2)
-            else:
-                return
+            clock.sleep(0.2)
         raise LinkLostError(f"the lock did not come back within {deadline_s:.0f} s") from error
 
     def _reopen(self, before: Session) -> None:
@@ -176,7 +181,7 @@ class ServicePortLock:
             session = open_session(self._link, self._anchors, patience_s=2.0)
         except LinkLostError:
             self._link.transport.close()
-            self._link = Link(open_port(self.port))
+            self._link = Link(self._opener(self.port))
             session = open_session(self._link, self._anchors, patience_s=2.0)
         if session.subject != before.subject:
             raise FailedError(
@@ -341,15 +346,3 @@ def _view(info: SlotInfo) -> SlotView:
         security_counter=info.security_counter if known else None,
         size=info.size,
     )
-
-
-def _open_patiently(port: str, wait_s: float) -> Transport:
-    """Open a port, bearing with a holder that is just letting it go."""
-    busy_until = time.monotonic() + BUSY_PATIENCE_S
-    while True:
-        try:
-            return open_port_waiting(port, wait_s)
-        except PortBusyError:
-            if time.monotonic() >= busy_until:
-                raise
-        time.sleep(0.1)

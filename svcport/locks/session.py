@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +71,7 @@ class Link:
         self.transport = transport
         self.heard = 0
         self.baud = FIRST_BAUD
+        self.clock = transport.clock
         self._decoder = FrameDecoder()
         self._waiting: deque[Frame] = deque()
 
@@ -89,8 +89,8 @@ class Link:
 
     def await_type(self, kind: FrameType, timeout_s: float) -> Frame | None:
         """The next frame of one type within `timeout_s`; others are dropped."""
-        deadline = time.monotonic() + timeout_s
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = self.clock.now() + timeout_s
+        while (left := deadline - self.clock.now()) > 0:
             frame = self.poll(left)
             if frame is not None and frame.type is kind:
                 return frame
@@ -99,8 +99,8 @@ class Link:
     def ask(self, frame: Frame, kind: FrameType, patience_s: float) -> Frame | None:
         """Send a frame every half second until one of type `kind` answers or patience ends."""
         encoded = frame.build()
-        deadline = time.monotonic() + patience_s
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = self.clock.now() + patience_s
+        while (left := deadline - self.clock.now()) > 0:
             self.send(encoded, again=True)
             answer = self.await_type(kind, min(left, HELLO_PERIOD_S))
             if answer is not None:
@@ -163,11 +163,12 @@ class Session:
 
     def _exchange(self, plaintext: bytes, doing: str) -> bytes:
         frame = self._channel.send(plaintext)
-        deadline = time.monotonic() + REQUEST_DEADLINE_S
+        clock = self.link.clock
+        deadline = clock.now() + REQUEST_DEADLINE_S
         resend_after = RESEND_FLOOR_S + LARGEST_EXCHANGE * 10 / self.link.baud
         self.link.send(frame)
-        resend_at = time.monotonic() + resend_after
-        while (now := time.monotonic()) < deadline:
+        resend_at = clock.now() + resend_after
+        while (now := clock.now()) < deadline:
             if now >= resend_at:
                 self.link.send(self._channel.resend(), again=True)
                 resend_at = now + resend_after

@@ -20,7 +20,9 @@ from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.errors import Reason, RefusedError
 from svcport.home import Home
+from svcport.locks.service_port import Opener
 from svcport.locks.session import LockAnchors
+from svcport.transport.port import open_port
 
 
 class Installation:
@@ -28,6 +30,7 @@ class Installation:
 
     Attributes:
         now: the clock; gives aware UTC.
+        opener: opens ports.
     """
 
     def __init__(
@@ -37,20 +40,33 @@ class Installation:
         credential: Credential,
         ledger: Ledger,
         now: Callable[[], datetime],
+        opener: Opener = open_port,
     ) -> None:
         self.home = home
         self.trust = trust
         self.credential = credential
         self.ledger = ledger
         self.now = now
+        self.opener = opener
         ledger.remember_certificate(credential.certificates.issuer_sealed)
         ledger.remember_certificate(credential.certificates.technician_sealed)
 
     @classmethod
     def open(
-        cls, home: Home, *, passphrase: Callable[[], bytes] | None, now: Callable[[], datetime]
+        cls,
+        home: Home,
+        *,
+        passphrase: Callable[[], bytes] | None,
+        now: Callable[[], datetime],
+        opener: Opener = open_port,
     ) -> Self:
         """Open a home that `setup` has filled.
+
+        Args:
+            home: where.
+            passphrase: asked for the key's passphrase if it has one; None: it must have none.
+            now: the clock; gives aware UTC.
+            opener: opens ports.
 
         Raises:
             RefusedError: `not-set-up`, or the key stays locked (`signer-locked`).
@@ -66,7 +82,7 @@ class Installation:
         with contextlib.ExitStack() as undo:
             ledger = undo.enter_context(Ledger.open(home.ledger, trust.realm, create=True))
             credential = Credential.load(home, trust, passphrase)
-            installation = cls(home, trust, credential, ledger, now)
+            installation = cls(home, trust, credential, ledger, now, opener)
             undo.pop_all()
         return installation
 

@@ -6,18 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from images import VerifiedImage
-from protocol.sealed import Sealed
 from protocol.values import Op, SlotState
 from svcport.authorisation.policy import Permit
 from svcport.errors import Outcome, RefusedError
 from svcport.locks.snapshot import Snapshot
-from svcport.operations.act import (
-    Finished,
-    confirm_trial,
-    opening_trial,
-    record_intent,
-    try_and_confirm,
-)
+from svcport.operations.act import opening_trial, record_intent
 from svcport.operations.installation import Installation, Target
 from svcport.operations.measuring import runs_confirmed
 from svcport.operations.plan import Plan, Powers, plan_restore
@@ -26,6 +19,7 @@ from svcport.operations.report import Report, refusals_json
 from svcport.operations.settle import settle
 from svcport.operations.source import ChosenImage, choose
 from svcport.operations.transfer import Tally, bring
+from svcport.operations.trial import Finished, finish_trial, try_and_confirm
 from svcport.operations.visit import Visit, visit
 
 
@@ -86,32 +80,6 @@ def before_json(snapshot: Snapshot) -> dict[str, Any]:
         "digest": running.digest.hex(),
         "confirmed": running.state is SlotState.RUNNING,
     }
-
-
-def finish_trial(stay: Visit, digest: bytes, ops: tuple[Op, ...]) -> Finished | None:
-    """Deal with an image on trial: keep it if it is what is asked for, else have it given up.
-
-    Afterwards either the act is finished, or nothing is on trial and the snapshot is fresh.
-    """
-    if not stay.snapshot.on_trial:
-        return None
-    act, running = stay.snapshot.act, stay.snapshot.running
-    if running is not None and running.digest == digest and act.op in ops:
-        return confirm_trial(stay, open_intent(stay, act.intent_hash), digest)
-    stay.progress.step("giving up another image that is on trial")
-    stay.lock.reset()
-    stay.lock.come_back()
-    stay.look()
-    settle(stay)
-    return None
-
-
-def open_intent(stay: Visit, intent_hash: bytes) -> Sealed | None:
-    """This ledger's INTENT of the lock's open act; None if another station opened it."""
-    for intent in stay.inst.ledger.open_intents(stay.lock.serial):
-        if intent.intent_hash == intent_hash:
-            return Sealed.parse(intent.sealed)
-    return None
 
 
 def _plan(stay: Visit, chosen: ChosenImage) -> Plan:

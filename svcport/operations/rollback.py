@@ -8,13 +8,14 @@ from protocol.acts import Rollback
 from protocol.values import ActResult, Op, SlotState
 from svcport.authorisation.policy import Permit
 from svcport.errors import Outcome
-from svcport.operations.act import Finished, opening, record_intent, try_and_confirm
+from svcport.operations.act import opening, record_intent
 from svcport.operations.installation import Installation, Target
 from svcport.operations.plan import Plan, plan_rollback
 from svcport.operations.progress import Progress
 from svcport.operations.report import Report
-from svcport.operations.restore import before_json, dry_run_report, finish_trial, powers
+from svcport.operations.restore import before_json, dry_run_report, powers
 from svcport.operations.settle import settle
+from svcport.operations.trial import Finished, finish_trial, try_and_confirm
 from svcport.operations.visit import Visit, visit
 
 

@@ -42,16 +42,8 @@ def settle(visit: Visit) -> Settled:
     """
     ledger, serial = visit.inst.ledger, visit.lock.serial
     before = {intent.intent_hash: intent for intent in ledger.open_intents(serial)}
-    missing = ledger.missing(serial, visit.lock.head)
-    head, receipts = visit.lock.receipts_since(missing[0] - 1 if missing else visit.lock.head.seq)
-    recovered = [
-        _recover(visit, data, receipt)
-        for data, receipt in checked_receipts(visit, head, receipts)
-        if receipt.seq in missing
-    ]
-    if recovered:
-        visit.lock.collected(head.seq)
-    _rule_out(visit, head)
+    recovered = [_receipt_json(taken) for taken in take_receipts(visit, None)]
+    _rule_out(visit, visit.lock.head)
     after = {intent.intent_hash for intent in ledger.open_intents(serial)}
     closed = [intent_json(intent) for key, intent in before.items() if key not in after]
     still = [intent_json(intent) for key, intent in before.items() if key in after]
@@ -60,9 +52,41 @@ def settle(visit: Visit) -> Settled:
     return Settled(tuple(recovered), tuple(closed), tuple(still))
 
 
-def checked_receipts(
-    visit: Visit, head: Head, receipts: tuple[bytes, ...]
-) -> list[tuple[bytes, Receipt]]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A receipt that this ledger lacked until now, and where it stands there."""
+
+    data: bytes
+    receipt: Receipt
+    index: int
+
+
+def take_receipts(visit: Visit, intent: Sealed | None) -> tuple[Taken, ...]:
+    """Every receipt that this ledger lacks, into it: as RESULT of `intent`, else as RECOVERED.
+
+    Raises:
+        FailedError: as `settle`.
+    """
+    ledger, lock = visit.inst.ledger, visit.lock
+    held = ledger.receipts(lock.serial)
+    missing = ledger.missing(lock.serial, lock.head)
+    head, receipts = lock.receipts_since(missing[0] - 1 if missing else lock.head.seq)
+    taken = []
+    for data, receipt in _checked(visit, head, receipts):
+        if receipt.seq in held:
+            continue
+        now = visit.inst.now()
+        if intent is not None and receipt.intent_hash == intent.digest:
+            index, _entry = ledger.record_result(intent=intent, receipt=data, now=now)
+        else:
+            index, _entry = ledger.record_recovered(serial=lock.serial, receipt=data, now=now)
+        taken.append(Taken(data, receipt, index))
+    if taken:
+        lock.collected(head.seq)
+    return tuple(taken)
+
+
+def _checked(visit: Visit, head: Head, receipts: tuple[bytes, ...]) -> list[tuple[bytes, Receipt]]:
     """Receipts whose signature and chain hold up to the lock's head; FailedError otherwise."""
     checked: list[tuple[bytes, Receipt]] = []
     chain: bytes | None = None
@@ -95,15 +119,12 @@ def _invalid(message: str) -> FailedError:
     )
 
 
-def _recover(visit: Visit, data: bytes, receipt: Receipt) -> dict[str, Any]:
-    index, _entry = visit.inst.ledger.record_recovered(
-        serial=visit.lock.serial, now=visit.inst.now(), receipt=data
-    )
+def _receipt_json(taken: Taken) -> dict[str, Any]:
     return {
-        "seq": receipt.seq,
-        "op": op_word(receipt.op),
-        "result": receipt.result.name.lower(),
-        "index": index,
+        "seq": taken.receipt.seq,
+        "op": op_word(taken.receipt.op),
+        "result": taken.receipt.result.name.lower(),
+        "index": taken.index,
     }
 
 

@@ -14,6 +14,7 @@ from svcport.operations.installation import Installation, Target
 from svcport.operations.progress import Progress
 from svcport.operations.report import Report
 from svcport.operations.source import verified
+from svcport.operations.trial import parts_of
 from svcport.operations.visit import Visit, visit
 
 
@@ -151,7 +152,6 @@ def _reported(stay: Visit) -> list[dict[str, str]]:
     """What is worth knowing and judges nothing: battery, self-test, the other slot."""
     lock = stay.snapshot
     failed = stay.lock.self_test()
-    parts = ", ".join(str(part.name).lower() for part in type(failed) if part in failed)
     other = lock.other
     held = f"{other.version or 'no image'} ({other.state.name.lower()})" if other else "none"
     return [
@@ -159,6 +159,6 @@ def _reported(stay: Visit) -> list[dict[str, str]]:
             "name": "battery",
             "detail": f"{lock.battery_rest_mv} mV at rest, {lock.battery_load_mv} mV under load",
         },
-        {"name": "self-test", "detail": f"fails: {parts}" if failed else "passes"},
+        {"name": "self-test", "detail": f"fails: {parts_of(failed)}" if failed else "passes"},
         {"name": "other-slot", "detail": held},
     ]

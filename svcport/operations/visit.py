@@ -70,7 +70,9 @@ def visit(inst: Installation, target: Target, progress: Progress) -> Iterator[Vi
 
 def _connect(inst: Installation, target: Target) -> ServicePortLock:
     if target.port is not None:
-        return ServicePortLock.connect(target.port, inst.anchors, wait_s=target.wait_s)
+        return ServicePortLock.connect(
+            target.port, inst.anchors, wait_s=target.wait_s, opener=inst.opener
+        )
     ports = [port.device for port in found_ports() if port.known][:SCAN_LIMIT]
     if not ports:
         raise FailedError(
@@ -99,7 +101,7 @@ def _connect(inst: Installation, target: Target) -> ServicePortLock:
 def _try_all(inst: Installation, ports: list[str]) -> Iterator[ServicePortLock | None]:
     def attempt(port: str) -> ServicePortLock | None:
         try:
-            return ServicePortLock.connect(port, inst.anchors)
+            return ServicePortLock.connect(port, inst.anchors, opener=inst.opener)
         except FailedError:
             return None
 

@@ -6,13 +6,13 @@ import contextlib
 import logging
 import select
 import socket
-import time
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import serial
 
 from svcport.errors import FailedError, Reason
+from svcport.transport.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Transport(Protocol):
     """What a session needs of a port."""
 
     name: str
+    clock: Clock
 
     def write(self, data: bytes) -> None:
         """Hand all of `data` to the port; LinkLostError if it cannot be done in time."""
@@ -79,6 +80,7 @@ class SerialTransport:
             FailedError: it does not exist or may not be opened (`no-lock`).
         """
         self.name = name
+        self.clock: Clock = SystemClock()
         try:
             # Only real devices know exclusiveness; handlers of URLs refuse the argument's meaning.
             self._serial = serial.serial_for_url(
@@ -133,6 +135,7 @@ class SocketTransport:
     def __init__(self, name: str) -> None:
         """Connect; FailedError (`no-lock`) if nobody listens."""
         self.name = name
+        self.clock: Clock = SystemClock()
         self._heard = False
         parts = urlsplit(name)
         try:
@@ -188,18 +191,6 @@ def open_port(name: str) -> Transport:
     if name.startswith("socket://"):
         return SocketTransport(name)
     return SerialTransport(name)
-
-
-def open_port_waiting(name: str, wait_s: float) -> Transport:
-    """Like `open_port`, trying again for up to `wait_s` seconds while there is no such port."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return open_port(name)
-        except FailedError as error:
-            if error.reason is not Reason.NO_LOCK or time.monotonic() >= deadline:
-                raise
-        time.sleep(0.2)
 
 
 def _open_error(name: str, error: Exception) -> FailedError:

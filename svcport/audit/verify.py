@@ -1,0 +1,300 @@
+"""Judging a whole ledger: every hash, signature, receipt, index and checkpoint, named if wrong.
+
+Reads the ledger in batches, so that memory does not grow with it. Open intents are listed and are
+no problem; receipts that answer another station's intents are none either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import func, select, union
+
+from protocol.sealed import SubjectKey
+from svcport.audit import merkle
+from svcport.audit.certificates import Keyring, damaged_certificates
+from svcport.audit.checking import Examiner
+from svcport.audit.checkpoint import Checkpoint
+from svcport.audit.derived import (
+    TreeCheck,
+    check_beyond,
+    check_chains,
+    check_intent_index,
+    check_receipt_index,
+    stored_nodes,
+)
+from svcport.audit.entries import LedgerEntry
+from svcport.audit.note import NoteError
+from svcport.audit.problems import Problem, ProblemCode
+from svcport.audit.rows import BATCH, RawRow, entry_query, last_index, salvage
+from svcport.audit.tables import CHECKPOINTS, ENTRIES, INTENTS, LOGS, RECEIPTS
+from svcport.audit.view import LedgerView, OpenIntent, open_intent
+from svcport.errors import Reason, RecordsError
+
+PROBLEM_LIMIT: Final = 1000
+"""Most problems named; a ledger with more is told to be so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerVerdict:
+    """What a ledger holds and what is wrong with it.
+
+    Attributes:
+        entries, receipts, locks: how many; a receipt that is recorded twice counts once.
+        root: of all entries, None if one is missing.
+    """
+
+    origin: str
+    vkey: str
+    entries: int
+    receipts: int
+    locks: int
+    root: bytes | None
+    open_intents: tuple[OpenIntent, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the records themselves are at fault; such a ledger must not be used further."""
+        return any(problem.is_damage for problem in self.problems)
+
+
+def verify_ledger(
+    view: LedgerView,
+    *,
+    manufacturer: SubjectKey | None = None,
+    roots: Sequence[SubjectKey] = (),
+) -> LedgerVerdict:
+    """Check everything that can be checked; whatever is wrong is in the verdict.
+
+    Args:
+        view: the ledger, marked as damaged or not.
+        manufacturer: whose signature a lock's certificate must carry; None takes it as kept.
+        roots: the fleet roots that a technician's chain must end in; empty takes it as kept.
+
+    Raises:
+        RecordsError: the disk fails, or the store cannot be read at all.
+    """
+    run = _Verification(view, Keyring(view.store, view.realm, manufacturer, roots))
+    run.look_at_size()
+    run.walk()
+    run.look_at_the_rest()
+    return run.verdict()
+
+
+class _Verification:
+    """One run over one ledger."""
+
+    def __init__(self, view: LedgerView, keyring: Keyring) -> None:
+        self.view = view
+        self.origin = view.origin
+        self.examiner = Examiner(view.realm, view.origin, view.verifier.subject, keyring)
+        self.size = 0
+        self.stated = 0
+        self.receipts = 0
+        self.tree: TreeCheck | None = TreeCheck()
+        self.checkpoint: Checkpoint | None = None
+        self.problems: list[Problem] = []
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Note problems, up to the limit."""
+        for problem in problems:
+            if len(self.problems) == PROBLEM_LIMIT:
+                message = f"there are more than the {PROBLEM_LIMIT} problems named"
+                self.problems.append(Problem(None, ProblemCode.MORE, message))
+            if len(self.problems) > PROBLEM_LIMIT:
+                return
+            self.problems.append(problem)
+
+    def say(self, index: int | None, code: ProblemCode, message: str) -> None:
+        """Note one problem."""
+        self.add([Problem(index, code, message)])
+
+    def look_at_size(self) -> None:
+        """How far to walk, and the checkpoint that the walk will pass; both of one moment."""
+        ours = select(LOGS.c.size).where(LOGS.c.origin == self.origin)
+        signed = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.origin == self.origin)
+        with self.view.store.read() as connection:
+            stated: object = connection.execute(ours).scalar()
+            last = last_index(connection, self.origin)
+            note: object = connection.execute(signed).scalar()
+        stored = 0 if last is None else last + 1
+        self.stated = stated if isinstance(stated, int) else -1
+        self.size = stored if self.stated < 0 else min(self.stated, stored)
+        if self.stated > stored:
+            message = f"missing, and all up to entry {self.stated - 1}"
+            self.say(stored, ProblemCode.ENTRY_MISSING, message)
+        elif self.stated < stored:
+            self.say(None, ProblemCode.SIZE, f"the log states {stated!r} entries, {stored} stand")
+        if note is not None:
+            self._open_checkpoint(note)
+
+    def _open_checkpoint(self, note: object) -> None:
+        try:
+            checkpoint = Checkpoint.open(
+                note if isinstance(note, bytes) else b"", self.view.verifier
+            )
+        except NoteError as error:
+            self.say(None, ProblemCode.CHECKPOINT, str(error))
+            return
+        if checkpoint.size > self.size:
+            message = f"it was signed over {checkpoint.size} entries, the log has {self.size}"
+            self.say(None, ProblemCode.CHECKPOINT, message)
+            return
+        self.checkpoint = checkpoint
+        self._compare_root()
+
+    def _compare_root(self) -> None:
+        """Once the tree has the checkpoint's size, and only then."""
+        checkpoint, tree = self.checkpoint, self.tree
+        if checkpoint is None or tree is None or tree.size != checkpoint.size:
+            return
+        if tree.root != checkpoint.root:
+            message = f"the root of the first {tree.size} entries is not the one signed"
+            self.say(None, ProblemCode.CHECKPOINT, message)
+
+    def walk(self) -> None:
+        """Every entry once, in order."""
+        low = 0
+        while low < self.size:
+            high = min(low + BATCH, self.size)
+            rows = salvage(self.view.store, self.origin, low, high)
+            if not rows:
+                high = self._next_index(high)
+                message = f"missing or unreadable, and all up to entry {high - 1}"
+                self.say(low, ProblemCode.ENTRY_MISSING, message)
+                self.tree = None
+            else:
+                self._batch(low, high, rows)
+            low = high
+
+    def _next_index(self, start: int) -> int:
+        """Where entries go on after a batch of nothing, so that a gap costs one step."""
+        query = select(func.min(ENTRIES.c.entry_index)).where(
+            ENTRIES.c.origin == self.origin, ENTRIES.c.entry_index >= start
+        )
+        try:
+            with self.view.store.read() as connection:
+                found: object = connection.execute(query).scalar()
+        except RecordsError as error:
+            if error.reason is not Reason.LEDGER_DAMAGED:
+                raise
+            found = None
+        return min(found, self.size) if isinstance(found, int) else self.size
+
+    def _batch(self, low: int, high: int, rows: dict[int, RawRow]) -> None:
+        nodes: dict[merkle.Node, object] = {}
+        with self._readable(), self.view.store.read() as connection:
+            nodes = stored_nodes(connection, self.origin, low, high)
+        entries: dict[int, LedgerEntry] = {}
+        for index in range(low, high):
+            row = rows.get(index)
+            if row is None:
+                self.say(index, ProblemCode.ENTRY_MISSING, "missing or unreadable")
+                self.tree = None
+                continue
+            examined = self.examiner.examine(index, row)
+            self.add(examined.problems)
+            if examined.entry is not None:
+                entries[index] = examined.entry
+            self._grow(examined.leaf, nodes)
+        if self.tree is not None:
+            for node in nodes:
+                message = f"a node of level {node.level} is stored that no tree has"
+                self.say(node.last, ProblemCode.TREE_NODE, message)
+        with self._readable(), self.view.store.read() as connection:
+            self.add(check_receipt_index(connection, self.origin, low, high, entries))
+            self.add(check_intent_index(connection, self.origin, low, high, entries))
+
+    def _grow(self, leaf: bytes | None, nodes: dict[merkle.Node, object]) -> None:
+        if leaf is None:
+            self.tree = None
+        if leaf is None or self.tree is None:
+            return
+        self.add(self.tree.add(leaf, nodes))
+        self._compare_root()
+
+    def look_at_the_rest(self) -> None:
+        """What does not go entry by entry."""
+        with self._readable(), self.view.store.read() as connection:
+            now: object = connection.execute(
+                select(LOGS.c.size).where(LOGS.c.origin == self.origin)
+            ).scalar()
+            # Others may have appended meanwhile; what they added is theirs to be checked next.
+            limit = (
+                max(self.size, now) if isinstance(now, int) and now >= self.stated else self.size
+            )
+            self.add(check_beyond(connection, self.origin, limit))
+        with self._readable():
+            self._chains()
+        with self._readable():
+            for message in damaged_certificates(self.view.store):
+                self.say(None, ProblemCode.CERTIFICATE, message)
+
+    def _chains(self) -> None:
+        for problem in check_chains(self.view.store, self.origin, self.size):
+            if problem is None or problem.code is ProblemCode.RECEIPT_CHAIN:
+                self.receipts += 1
+            self.add([] if problem is None else [problem])
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Damage that keeps a table from being read is a problem like any other."""
+        try:
+            yield
+        except RecordsError as error:
+            if error.reason is not Reason.LEDGER_DAMAGED:
+                raise
+            self.say(None, ProblemCode.STORE, error.message)
+
+    def verdict(self) -> LedgerVerdict:
+        """What was found."""
+        locks = 0
+        opened: tuple[OpenIntent, ...] = ()
+        with self._readable():
+            locks = self._locks()
+            opened = self._open_intents()
+        return LedgerVerdict(
+            origin=self.origin,
+            vkey=self.view.vkey,
+            entries=self.size,
+            receipts=self.receipts,
+            locks=locks,
+            root=None if self.tree is None else self.tree.root,
+            open_intents=opened,
+            problems=tuple(self.problems),
+        )
+
+    def _locks(self) -> int:
+        named = union(
+            select(RECEIPTS.c.serial).where(RECEIPTS.c.origin == self.origin),
+            select(INTENTS.c.serial).where(
+                INTENTS.c.origin == self.origin, INTENTS.c.serial.is_not(None)
+            ),
+        ).subquery()
+        with self.view.store.read() as connection:
+            return connection.execute(select(func.count()).select_from(named)).scalar() or 0
+
+    def _open_intents(self) -> tuple[OpenIntent, ...]:
+        """Those that can be read; the others are among the problems."""
+        query = (
+            entry_query(self.origin)
+            .join(
+                INTENTS,
+                (INTENTS.c.origin == ENTRIES.c.origin)
+                & (INTENTS.c.entry_index == ENTRIES.c.entry_index),
+            )
+            .where(INTENTS.c.answered_by.is_(None), ENTRIES.c.entry_index < self.size)
+        )
+        with self.view.store.read() as connection:
+            rows = [RawRow(*row) for row in connection.execute(query)]
+        found: list[OpenIntent] = []
+        for row in rows:
+            try:
+                found.append(open_intent(row.checked()))
+            except RecordsError:
+                continue
+        return tuple(found)

@@ -1,0 +1,268 @@
+"""The vendor's side of authority: signing certificates, tickets and EPOCH statements.
+
+Times are unix seconds, as in the objects. What comes out is the same each time for the same
+arguments where the signer's key is Ed25519.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from protocol.objects import (
+    EpochStatement,
+    IssuerCertificate,
+    LockCertificate,
+    TechnicianCertificate,
+    Ticket,
+    TicketMode,
+    nonce_hash,
+)
+from protocol.scope import EVERYTHING, ScopeItem
+from protocol.sealed import Realm, Sealed, Signer, SubjectKey
+from protocol.values import Op, Role
+from svcport.authorisation.credentials import ROLE_OPS
+from svcport.authorisation.files import read_small
+from svcport.authorisation.request import op_names
+from svcport.authorisation.scope import names_one_lock
+from svcport.authorisation.tickets import CLASS_COUNTER, WITH_IMAGE
+from svcport.errors import Reason, RecordsError, RefusedError
+from svcport.home import write_whole
+
+COUNTER_LIMIT: Final = (1 << 64) - 1
+NONCE_SIZE: Final = 16
+COUNTERS_FILE_LIMIT: Final = 1 << 28
+"""Most bytes of the counters' file: some millions of locks."""
+
+
+def make_issuer_certificate(
+    root: Signer,
+    realm: Realm,
+    *,
+    subject: SubjectKey,
+    ops: Op,
+    epoch: int,
+    not_before: int,
+    not_after: int,
+    ticket_class: int = CLASS_COUNTER,
+    scope: tuple[ScopeItem, ...] | None = None,
+) -> Sealed:
+    """Empower an issuer's key. `ticket_class`: 0 none, 1 nonce, 2 nonce and counter tickets.
+
+    Give class 2 to one issuer at a time: a lock keeps one window of counters. Every function here
+    raises RefusedError (`usage`) for a contradiction and MalformedObjectError for a value that
+    does not fit its field.
+    """
+    _require_period(not_before, not_after)
+    if not 0 <= ticket_class <= CLASS_COUNTER:
+        raise _usage(f"a ticket class is 0, 1 or 2, not {ticket_class}")
+    body = IssuerCertificate(
+        subject=subject,
+        ops=ops,
+        scope=scope,
+        epoch=epoch,
+        not_before=not_before,
+        not_after=not_after,
+        ticket_class=ticket_class,
+    )
+    return body.seal(realm, root)
+
+
+def make_technician_certificate(
+    issuer: Signer,
+    realm: Realm,
+    *,
+    subject: SubjectKey,
+    role: Role,
+    ops: Op,
+    epoch: int,
+    not_before: int,
+    not_after: int,
+    serial: bytes,
+    scope: tuple[ScopeItem, ...] = EVERYTHING,
+    name: str | None = None,
+) -> Sealed:
+    """Empower a technician, depot or owner; `serial` is 8 bytes of the issuer's choice."""
+    _require_period(not_before, not_after)
+    beyond = ops & ~ROLE_OPS[role]
+    if beyond:
+        raise _usage(f"the role {role.name.lower()} never allows {op_names(beyond)}")
+    if role is Role.OWNER and not names_one_lock(scope):
+        raise _usage("an owner's certificate names the owner's own lock, one serial")
+    body = TechnicianCertificate(
+        subject=subject,
+        name=name,
+        role=role,
+        ops=ops,
+        scope=scope,
+        epoch=epoch,
+        not_before=not_before,
+        not_after=not_after,
+        serial=serial,
+    )
+    return body.seal(realm, issuer)
+
+
+def make_lock_certificate(
+    manufacturer: Signer,
+    realm: Realm,
+    *,
+    subject: SubjectKey,
+    serial: str,
+    x25519: bytes,
+    certificate_serial: bytes,
+) -> Sealed:
+    """Bind a lock's signing key and its X25519 key (32 bytes) to the serial on its housing."""
+    body = LockCertificate(
+        subject=subject, serial=serial, x25519=x25519, certificate_serial=certificate_serial
+    )
+    return body.seal(realm, manufacturer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketOrder:
+    """What a ticket is for, before it is decided how it is made good once only.
+
+    Attributes:
+        holder: key id of the technician's certificate.
+        ops: what it allows; any for firmware needs `image_digest` (SHA-256 of the image).
+        issued_at: unix seconds; so is `not_after`, None for a ticket that does not end.
+        min_security_counter: the image must have at least this one.
+        max_session_s: the lock ends a session under this ticket after so many seconds.
+    """
+
+    holder: bytes
+    lock_serial: str
+    ops: Op
+    epoch: int
+    issued_at: int
+    not_after: int | None = None
+    image_digest: bytes | None = None
+    constraints: bytes | None = None
+    owner_approval: bytes | None = None
+    case_id: str | None = None
+    min_security_counter: int | None = None
+    max_session_s: int | None = None
+
+
+def make_counter_ticket(issuer: Signer, realm: Realm, order: TicketOrder, counter: int) -> Sealed:
+    """A ticket prepared before a trip; `counter` from `TicketCounters`, never used before."""
+    if not 1 <= counter <= COUNTER_LIMIT:
+        raise _usage(f"a ticket counter is 1..{COUNTER_LIMIT}, not {counter}")
+    return _seal_ticket(issuer, realm, order, TicketMode.COUNTER, None, counter)
+
+
+def make_nonce_ticket(
+    issuer: Signer, realm: Realm, order: TicketOrder, lock_nonce: bytes
+) -> Sealed:
+    """A ticket for the nonce (16 bytes) that the lock gave just now."""
+    if len(lock_nonce) != NONCE_SIZE:
+        raise _usage(f"a lock's nonce has {NONCE_SIZE} bytes, not {len(lock_nonce)}")
+    return _seal_ticket(issuer, realm, order, TicketMode.NONCE, nonce_hash(lock_nonce), None)
+
+
+def make_epoch(
+    root: Signer,
+    realm: Realm,
+    *,
+    number: int,
+    min_epoch: int,
+    issued_at: int,
+    revoked: Iterable[bytes] = (),
+) -> Sealed:
+    """State which epochs and keys (ids of 8 bytes, at most 32) are no longer good.
+
+    `number` must rise with every statement and `min_epoch` must not fall: locks and homes take no
+    other.
+    """
+    body = EpochStatement(
+        min_epoch=min_epoch, issued_at=issued_at, revoked=tuple(revoked), number=number
+    )
+    return body.seal(realm, root)
+
+
+@dataclass(slots=True)
+class TicketCounters:
+    """The last counter issued for each lock. `save` before a ticket leaves the issuer's hands."""
+
+    last: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> TicketCounters:
+        """Read the state; RecordsError (`ledger-damaged`) if it is damaged.
+
+        A missing file is RefusedError (`not-set-up`), never a fresh start: counters that begin
+        again would make tickets that locks take for used.
+        """
+        data = read_small(path, COUNTERS_FILE_LIMIT)
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise _damaged(path, str(error)) from error
+        if not isinstance(content, dict):
+            raise _damaged(path, "wanted one JSON object")
+        if not all(type(n) is int and 0 <= n <= COUNTER_LIMIT for n in content.values()):
+            raise _damaged(path, "a counter is no number of 64 bits")
+        return cls(content)
+
+    def save(self, path: Path) -> None:
+        """Write the state whole; RecordsError (`storage`) if the disk fails."""
+        write_whole(path, self.build())
+
+    def build(self) -> bytes:
+        """The file's content."""
+        return json.dumps(self.last, sort_keys=True, indent=1).encode() + b"\n"
+
+    def take(self, lock_serial: str) -> int:
+        """The next counter for a lock; the first is 1."""
+        counter = self.last.get(lock_serial, 0) + 1
+        self.last[lock_serial] = counter
+        return counter
+
+
+def _seal_ticket(
+    issuer: Signer,
+    realm: Realm,
+    order: TicketOrder,
+    mode: TicketMode,
+    hashed: bytes | None,
+    counter: int | None,
+) -> Sealed:
+    if order.ops & WITH_IMAGE and order.image_digest is None:
+        raise _usage(f"a ticket for {op_names(order.ops)} names an image")
+    if order.not_after is not None:
+        _require_period(order.issued_at, order.not_after)
+    body = Ticket(
+        holder=order.holder,
+        lock_serial=order.lock_serial,
+        ops=order.ops,
+        epoch=order.epoch,
+        issued_at=order.issued_at,
+        not_after=order.not_after,
+        image_digest=order.image_digest,
+        mode=mode,
+        nonce_hash=hashed,
+        counter=counter,
+        constraints=order.constraints,
+        owner_approval=order.owner_approval,
+        case_id=order.case_id,
+        min_security_counter=order.min_security_counter,
+        max_session_s=order.max_session_s,
+    )
+    return body.seal(realm, issuer)
+
+
+def _require_period(not_before: int, not_after: int) -> None:
+    if not_after < not_before:
+        raise _usage(f"it would end at {not_after}, before it begins at {not_before}")
+
+
+def _usage(message: str) -> RefusedError:
+    return RefusedError(Reason.USAGE, message)
+
+
+def _damaged(path: Path, why: str) -> RecordsError:
+    return RecordsError(Reason.LEDGER_DAMAGED, f"{path} is damaged: {why}")
