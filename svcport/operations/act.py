@@ -1,9 +1,9 @@
 """The beginning of an act, and what a failure means by how far the act has come.
 
 An act is INTENT, the change, the trial, CONFIRM, RECEIPT, RESULT, in this order (docs/contract.md,
-An act is INTENT, the change, the trial, CONFIRM, RECEIPT, RESULT, in this order (docs/contract.md,
 "Exit codes"). Before BEGIN nothing was changed; a lost answer to BEGIN, ACTIVATE or later is
 `unknown`; between BEGIN and ACTIVATE the running image is untouched.
+"""
 
 from __future__ import annotations
 
