@@ -162,7 +162,7 @@ class Session:
             ) from error
 
     def _exchange(self, plaintext: bytes, doing: str) -> bytes:
-        frame = self._channel.send(plaintext)
+        frame = self._seal(plaintext, doing)
         clock = self.link.clock
         deadline = clock.now() + REQUEST_DEADLINE_S
         resend_after = RESEND_FLOOR_S + LARGEST_EXCHANGE * 10 / self.link.baud
@@ -181,6 +181,16 @@ class Session:
             if reply is not None:
                 return reply
         raise LinkLostError(f"no answer within {REQUEST_DEADLINE_S:.0f} s when asked to {doing}")
+
+    def _seal(self, plaintext: bytes, doing: str) -> bytes:
+        try:
+            return self._channel.send(plaintext)
+        except ChannelError as error:
+            raise FailedError(
+                Reason.LOCK_REFUSED,
+                f"the request to {doing} does not fit one record: {error}",
+                hint="use a ticket whose certificates have shorter texts",
+            ) from error
 
     def _receive(self, frame: Frame) -> bytes | None:
         try:
