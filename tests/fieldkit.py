@@ -127,6 +127,9 @@ class Field:
     def reconcile(self, **options: Any) -> Report:
         return self.run(reconcile.reconcile, **options)
 
+    def run_at_port(self, port: str) -> Report:
+        return self.run(identify.identify, port=port)
+
     def image(self, version: str) -> Path:
         return next(self.lab.images.glob(f"*-{version}*.bin"))
 
