@@ -1,0 +1,99 @@
+"""`svcport audit verify`: whether everything this installation recorded still holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from svcport.audit.verify import verify_ledger
+from svcport.audit.view import LedgerView
+from svcport.authorisation.trust import find_trust
+from svcport.cli.answer import Answer
+from svcport.cli.command import Command
+from svcport.cli.settings import current
+from svcport.cli.words import counted
+from svcport.errors import Reason, SvcportError
+
+if TYPE_CHECKING:
+    from protocol.sealed import SubjectKey
+    from svcport.audit.problems import Problem
+    from svcport.audit.verify import LedgerVerdict
+    from svcport.audit.view import OpenIntent
+    from svcport.home import Home
+
+
+@click.command("verify", cls=Command)
+def command() -> Answer:
+    r"""Check every hash, signature, receipt, counter and checkpoint of the ledger.
+
+    Exits 1 and names the entry if something is wrong; 7 if the ledger cannot be opened. After
+    damage was found, commands that work on locks refuse to run.
+
+    \b
+      svcport audit verify
+      svcport audit verify --json
+    """
+    home = current().home
+    manufacturer, roots = _anchors(home)
+    with LedgerView.open_for_audit(home.ledger) as view:
+        verdict = verify_ledger(view, manufacturer=manufacturer, roots=roots)
+        if not view.mark_damaged(verdict.problems):
+            # damage that a failing disk once showed may be gone, and is forgotten then
+            view.clear_mark()
+    return judged(verdict)
+
+
+def _anchors(home: Home) -> tuple[SubjectKey | None, tuple[SubjectKey, ...]]:
+    """Whose locks and technicians these must be; nobody's where the trust itself is unreadable."""
+    try:
+        trust = find_trust(home)
+    except SvcportError:
+        trust = None
+    return (None, ()) if trust is None else (trust.manufacturer, trust.roots)
+
+
+def judged(verdict: LedgerVerdict) -> Answer:
+    """What a verdict comes to."""
+    found = _members(verdict)
+    if not verdict.problems:
+        entries = counted(verdict.entries, "entry", "entries")
+        message = f"what is recorded holds: {entries}, {counted(verdict.receipts, 'receipt')}"
+        return Answer.ok(message, **found)
+    first = verdict.problems[0]
+    reason, hint = Reason.LEDGER_DAMAGED, "svcport audit export --damaged DIR saves what verifies"
+    if not verdict.is_damaged:
+        reason = Reason.RECEIPT_INVALID
+        hint = "the records are whole; a lock or a certificate in them is at fault"
+    return Answer.differs(
+        reason, f"{counted(len(verdict.problems), 'problem')}: {first}", hint=hint, **found
+    )
+
+
+def _members(verdict: LedgerVerdict) -> dict[str, Any]:
+    """The members of the contract, and the acts whose end is not known."""
+    return {
+        "entries": verdict.entries,
+        "receipts": verdict.receipts,
+        "locks": verdict.locks,
+        "problems": [problem_json(problem) for problem in verdict.problems],
+        "open": [_open_json(intent) for intent in verdict.open_intents],
+        "origin": verdict.origin,
+        "root": None if verdict.root is None else verdict.root.hex(),
+        "vkey": verdict.vkey,
+    }
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """One thing that is wrong; `entry` is its index, null if no single entry is at fault."""
+    return {"entry": problem.index, "code": str(problem.code), "message": problem.message}
+
+
+def _open_json(intent: OpenIntent) -> dict[str, Any]:
+    digest = intent.image_digest
+    return {
+        "entry": intent.index,
+        "serial": intent.serial,
+        "op": None if intent.op is None or intent.op.name is None else intent.op.name.lower(),
+        "image": None if digest is None else digest.hex(),
+    }

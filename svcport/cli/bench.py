@@ -1,0 +1,165 @@
+"""Lock commands: one operation on one lock, or on every lock of a bench at the same time.
+
+One worker a port; answers are given on as they come. Ctrl-C asks every worker to stop and waits for
+what each has to say, since that is what tells which locks need `reconcile`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from svcport.cli import faults
+from svcport.cli.answer import Answer, Report
+from svcport.cli.command import Running
+from svcport.cli.options import LockOptions
+from svcport.cli.output import Batch, Result, complain
+from svcport.cli.progress import Display, Told, display
+from svcport.cli.settings import Settings, utc_now
+from svcport.cli.words import counted
+from svcport.errors import FailedError, Outcome, Reason
+
+if TYPE_CHECKING:
+    from svcport.operations.installation import Installation, Target
+
+Operation = Callable[["Installation", "Target", Told], Report]
+"""One operation with everything but lock and progress bound."""
+
+_POLL_S: Final = 0.2
+"""Windows delivers Ctrl-C only between waits."""
+
+
+def run(options: LockOptions, operation: Operation) -> Result:
+    """Run `operation` on what `options` name."""
+    if options.several:
+        return Batch(_on_bench(options, operation), "port")
+    settings = Settings.of(click.get_current_context())
+    port = options.ports[0] if options.ports else None
+    with (
+        _opened(options, settings) as installation,
+        display(as_json=settings.as_json, verbosity=settings.verbosity) as shown,
+    ):
+        progress = shown.worker("", threading.Event())
+        return Answer.of_report(operation(installation, options.target(port), progress))
+
+
+def _opened(options: LockOptions, settings: Settings) -> Installation:
+    # the rooms behind it take a second to load; --help must not wait for them
+    from svcport.operations.installation import Installation
+
+    return Installation.open(settings.home, passphrase=options.passphrase, now=utc_now)
+
+
+def _on_bench(options: LockOptions, operation: Operation) -> Iterator[Answer]:
+    found = False
+    for answer in _workers(options, operation):
+        # an adapter without a lock is no member of the bench, unless it was named
+        if options.all_ports and answer.reason is Reason.NO_LOCK:
+            continue
+        found = True
+        yield answer
+    if not found:
+        yield Answer.of_error(_nobody())
+
+
+def _workers(options: LockOptions, operation: Operation) -> Iterator[Answer]:
+    ctx = click.get_current_context()
+    settings, changes = Settings.of(ctx), Running.of(ctx).changes
+    with (
+        _opened(options, settings) as installation,
+        display(as_json=settings.as_json, verbosity=settings.verbosity) as shown,
+    ):
+        bench = _Bench(options.ports or _adapters(options.wait_s), shown)
+        bench.start(lambda port, told: operation(installation, options.target(port), told))
+        for port, future in bench.finished():
+            answer = _answer(future, changes=changes, verbosity=settings.verbosity)
+            yield answer.about("port", port)
+
+
+def _adapters(wait_s: float) -> tuple[str, ...]:
+    """Ports that `--all` stands for; waits for the first to appear."""
+    from svcport.transport.adapters import found_ports
+
+    deadline = time.monotonic() + wait_s
+    while True:
+        ports = tuple(port.device for port in found_ports() if port.known)
+        if ports or time.monotonic() >= deadline:
+            return ports
+        time.sleep(_POLL_S)
+
+
+def _nobody() -> FailedError:
+    return FailedError(
+        Reason.NO_LOCK,
+        "no lock answers at any known adapter",
+        hint="svcport ports lists every port; name others with --port",
+    )
+
+
+def _answer(future: Future[Report], *, changes: bool, verbosity: int) -> Answer:
+    error = future.exception()
+    if error is None:
+        return Answer.of_report(future.result())
+    return faults.of_exception(error, changes=changes, verbosity=verbosity)
+
+
+class _Bench:
+    """Workers that have begun and not all finished."""
+
+    def __init__(self, ports: tuple[str, ...], shown: Display) -> None:
+        self._ports = ports
+        self._shown = shown
+        self._stop = threading.Event()
+        self._done: queue.SimpleQueue[tuple[str, Future[Report]]] = queue.SimpleQueue()
+
+    def start(self, work: Callable[[str, Told], Report]) -> None:
+        """One thread a port. Daemons: a second Ctrl-C leaves them behind."""
+        for port in self._ports:
+            told = self._shown.worker(port, self._stop)
+            thread = threading.Thread(
+                target=self._work, args=(port, told, work), name=port, daemon=True
+            )
+            thread.start()
+
+    def _work(self, port: str, told: Told, work: Callable[[str, Told], Report]) -> None:
+        future: Future[Report] = Future()
+        try:
+            future.set_result(work(port, told))
+        # handed to the main thread as it is, which is where it is judged
+        except BaseException as error:  # noqa: BLE001
+            future.set_exception(error)
+        self._done.put((port, future))
+
+    def finished(self) -> Iterator[tuple[str, Future[Report]]]:
+        """Each port once, as its work ends."""
+        waiting = set(self._ports)
+        while waiting:
+            try:
+                port, future = self._next()
+            except KeyboardInterrupt:
+                self._interrupted(len(waiting))
+                continue
+            waiting.discard(port)
+            yield port, future
+
+    def _next(self) -> tuple[str, Future[Report]]:
+        while True:
+            try:
+                return self._done.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+
+    def _interrupted(self, waiting: int) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+        text = f"stopping: waiting for {counted(waiting, 'lock')} to be left in a safe state"
+        complain(
+            Answer(Outcome.FAILED, text, Reason.INTERRUPTED, "press Ctrl-C again to leave now")
+        )

@@ -1,0 +1,191 @@
+"""`svcport`: the table of commands, and the way in and out of the process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+from svcport import __version__
+from svcport.cli import faults
+from svcport.cli.command import Entry, Lazy, LazyGroup, Running
+from svcport.cli.exits import Exit
+from svcport.cli.guard import check_companions
+from svcport.cli.output import Output, point_nowhere, write
+from svcport.cli.settings import Settings
+
+_SECTIONS: Final[dict[str, dict[str, Entry]]] = {
+    "Start here": {
+        "demo": Lazy("svcport.cli.demo", "The whole story on a simulated lock, in seconds."),
+        "setup": Lazy("svcport.cli.setup", "Import trust, credential, tickets and catalogue."),
+        "doctor": Lazy("svcport.cli.doctor", "What on this computer stands in the way."),
+        "explain": Lazy("svcport.cli.explain", "What a reason means and what to do about it."),
+    },
+    "A lock on the cable": {
+        "ports": Lazy("svcport.cli.ports", "Serial ports, and which can be used."),
+        "identify": Lazy("svcport.cli.identify", "Who the lock says it is, authenticated."),
+        "diagnose": Lazy("svcport.cli.diagnose", "What is wrong with it, and what to do."),
+        "verify": Lazy("svcport.cli.verify", "Whether it runs firmware that may run."),
+        "restore": Lazy("svcport.cli.restore", "Put approved firmware on it, prove that it runs."),
+        "rollback": Lazy("svcport.cli.rollback", "Back to the older image in the other slot."),
+        "logs": Lazy("svcport.cli.logs", "The lock's own event log."),
+        "reconcile": Lazy("svcport.cli.reconcile", "Ask the lock what became of open acts."),
+    },
+    "Files and records": {
+        "image": LazyGroup(
+            "image",
+            {
+                "Commands": {
+                    "inspect": Lazy("svcport.cli.image_inspect", "What image files say they are."),
+                    "verify": Lazy("svcport.cli.image_verify", "Whether a lock would take them."),
+                    "sign": Lazy("svcport.cli.image_sign", "Make a signed image."),
+                }
+            },
+            help="Look at, judge and make firmware images.",
+        ),
+        "audit": LazyGroup(
+            "audit",
+            {
+                "Commands": {
+                    "list": Lazy("svcport.cli.audit_list", "What this installation recorded."),
+                    "verify": Lazy("svcport.cli.audit_verify", "Whether the records hold."),
+                    "export": Lazy("svcport.cli.audit_export", "Save what still verifies."),
+                }
+            },
+            help="The ledger of everything that was done.",
+        ),
+    },
+    "Training": {
+        "lab": LazyGroup(
+            "lab",
+            {
+                "Commands": {
+                    "init": Lazy("svcport.cli.lab_init", "A training vendor in a new folder."),
+                    "run": Lazy("svcport.cli.lab_run", "Serve its simulated locks."),
+                }
+            },
+            help="A training vendor with simulated locks.",
+        ),
+    },
+}
+
+_HELP: Final = """Restore dead smart locks through their service port, and prove what was done.
+
+\b
+  svcport demo                        see it work, no lock needed
+  svcport diagnose                    ask the lock on the cable what is wrong
+  svcport restore                     put approved firmware on it
+"""
+
+
+class Root(LazyGroup):
+    """The command `svcport` itself; exit codes are those of the contract, whatever happens."""
+
+    def main(  # type: ignore[override]  # click's overloads tell standalone from not; this is both
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> int:
+        """Run one command line; in standalone mode, end the process with its code."""
+        words = list(sys.argv[1:] if args is None else args)
+        name = prog_name or "svcport"
+        try:
+            code = int(super().main(args, name, complete_var, standalone_mode=False, **extra))
+        except (click.UsageError, click.Abort) as error:
+            code = _not_parsed(error, _meant(self, words), as_json=_wants_json(words))
+        except OSError as error:
+            # help or version to a full disk; reports deal with that themselves
+            point_nowhere(sys.stdout)
+            write(sys.stderr, f"error: {error.strerror or error}\n")
+            code = Exit.FAILED
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the command that was named; nothing but usage errors gets out."""
+        try:
+            check_companions()
+            return int(super().invoke(ctx))
+        except (click.UsageError, click.exceptions.Exit):
+            raise
+        # The one place that takes every exception: a technician gets a sentence and an exit code
+        # with a meaning, and -vvv still shows the traceback.
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+            _ignore_signals()
+            verbosity = Settings.of(ctx).verbosity
+            running = Running.of(ctx)
+            running.output.publish(
+                faults.of_exception(error, changes=running.changes, verbosity=verbosity)
+            )
+            return running.output.code
+
+
+def _not_parsed(error: click.UsageError | click.Abort, command: str, *, as_json: bool) -> int:
+    """Say why no command came to run."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        write(sys.stderr, f"{error.format_message()}\n\n")
+    output = Output(command, as_json=as_json)
+    output.publish(faults.of_exception(error, changes=False, verbosity=0))
+    return output.code
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"svcport {__version__}")
+        ctx.exit()
+
+
+def _meant(group: LazyGroup, words: Sequence[str]) -> str:
+    """The command that a line was meant for, as in its schema, though it could not be parsed."""
+    for number, word in enumerate(words):
+        entry = group.entries.get(word)
+        if isinstance(entry, LazyGroup):
+            below = _meant(entry, words[number + 1 :])
+            return word if below == "usage" else f"{word}-{below}"
+        if entry is not None:
+            return word
+    return "usage"
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether --json was meant, in a line that cannot be parsed."""
+    return "--json" in words[: words.index("--") if "--" in words else None]
+
+
+def _ignore_signals() -> None:
+    """All that is left is to say how it ended; a second Ctrl-C must not cut that short."""
+    if signal.getsignal(signal.SIGTERM) is _terminate:  # else the process is not ours
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+root: Final = Root("svcport", _SECTIONS, help=_HELP)
+root.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        help="Print the version.",
+        callback=_print_version,
+    )
+)
+
+
+def main() -> None:
+    """The entry point: `svcport` and `python -m svcport`."""
+    # SIGTERM ends a command as Ctrl-C does: records are closed, the terminal is put right
+    signal.signal(signal.SIGTERM, _terminate)
+    root.main()

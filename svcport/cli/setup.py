@@ -1,0 +1,85 @@
+"""`svcport setup`: a home filled from the folder that a vendor, depot or lab gives out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from svcport.audit.ledger import Ledger
+from svcport.audit.problems import read_mark
+from svcport.audit.store import damaged
+from svcport.authorisation.setup import SetupReport, import_bundle
+from svcport.authorisation.trust import Trust
+from svcport.catalogue.client import Catalogue
+from svcport.catalogue.store import Store
+from svcport.cli.answer import Answer
+from svcport.cli.command import Command
+from svcport.cli.settings import current, utc_now
+from svcport.errors import Reason, RefusedError
+from svcport.home import Home
+
+
+@click.command("setup", cls=Command)
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with trust, credential, tickets and catalogue.",
+)
+def command(source: Path) -> Answer:
+    r"""Import trust, credential, tickets and catalogue from DIR into the home.
+
+    Run it again with a newer folder to renew them; DIR may leave out a catalogue then.
+
+    \b
+      svcport setup --from /media/stick/technician
+      svcport --home bench setup --from L/technician
+    """
+    return set_up(current().home, source, utc_now())
+
+
+def set_up(home: Home, source: Path, now: datetime) -> Answer:
+    """Fill a home; raises what the import, the catalogue and the ledger raise."""
+    _refuse_damaged(home)
+    offered = Home(source).catalogue
+    if source.is_dir() and not offered.is_dir() and Store(home.catalogue).bundle() is None:
+        raise RefusedError(
+            Reason.NOT_SET_UP,
+            f"{source} holds no catalogue, and neither does {home.root}",
+            hint="ask for a folder that holds trust, credential, tickets and catalogue",
+        )
+    done = import_bundle(source, home, now)
+    trust = Trust.load(home)
+    catalogue = _catalogue(home, offered, trust, now)
+    # made now, so that `audit verify` has something to say from the first day on
+    Ledger.open(home.ledger, trust.realm, create=True).close()
+    return _report(done, home, catalogue)
+
+
+def _refuse_damaged(home: Home) -> None:
+    mark = read_mark(home.ledger)
+    if mark is not None:
+        raise damaged(f"the ledger of {home.root} is damaged: {mark}")
+
+
+def _catalogue(home: Home, offered: Path, trust: Trust, now: datetime) -> Catalogue | None:
+    """The catalogue that the home has now; the import has checked whose it must be."""
+    if not offered.is_dir():
+        return None
+    return Catalogue.refresh(home.root, offered, now=now, root=trust.catalogue_root)
+
+
+def _report(done: SetupReport, home: Home, catalogue: Catalogue | None) -> Answer:
+    return Answer.ok(
+        f"{home.root} is set up for {done.holder}",
+        holder=done.holder,
+        role=done.role.name.lower(),
+        valid_until=f"{done.valid_until:%Y-%m-%dT%H:%M:%SZ}",
+        training=done.training,
+        tickets=done.tickets,
+        catalogue=None if catalogue is None else catalogue.version,
+    )

@@ -1,0 +1,1 @@
+"""A training vendor around simulated locks: keys, releases, catalogue, credentials, serving."""

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from svcport.cli.bars import Bars
+from svcport.cli.bench import _Bench
+from svcport.cli.output import write
+from svcport.cli.progress import Hidden, Told, display
+from svcport.errors import Outcome, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Fine:
+    message: str
+    outcome: Outcome = Outcome.OK
+    reason: Reason | None = None
+    hint: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def members(self) -> dict[str, Any]:
+        return self.facts
+
+
+def started(ports: tuple[str, ...], work: Callable[[str, Told], Fine]) -> _Bench:
+    bench = _Bench(ports, Hidden())
+    bench.start(work)
+    return bench
+
+
+def test_ports_work_at_the_same_time_and_are_told_as_they_finish() -> None:
+    everybody = threading.Barrier(3)
+    order = {"a": threading.Event(), "b": threading.Event(), "c": threading.Event()}
+    order["c"].set()
+
+    def work(port: str, _told: Told) -> Fine:
+        everybody.wait(timeout=10)
+        assert order[port].wait(timeout=10)
+        return Fine(port)
+
+    seen = []
+    for port, future in started(("a", "b", "c"), work).finished():
+        seen.append((port, future.result().message))
+        follower = {"c": "b", "b": "a"}.get(port)
+        if follower:
+            order[follower].set()
+    assert seen == [("c", "c"), ("b", "b"), ("a", "a")]
+
+
+def test_what_one_worker_raises_is_its_own_answer() -> None:
+    def work(port: str, _told: Told) -> Fine:
+        if port == "bad":
+            raise ZeroDivisionError
+        return Fine(port)
+
+    ended = dict(started(("bad", "good"), work).finished())
+    assert isinstance(ended["bad"].exception(), ZeroDivisionError)
+    assert ended["good"].result().message == "good"
+
+
+def test_ctrl_c_asks_every_worker_to_stop_and_waits_for_its_answer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running = threading.Barrier(3)
+
+    def work(port: str, told: Told) -> Fine:
+        running.wait(timeout=10)
+        try:
+            while True:
+                told.advance(1)
+                time.sleep(0.005)
+        except KeyboardInterrupt:
+            return Fine(f"{port} is safe")
+
+    bench = started(("a", "b"), work)
+    running.wait(timeout=10)
+    once = iter([KeyboardInterrupt])
+    original = bench._next
+
+    def interrupted() -> Any:
+        for error in once:
+            raise error
+        return original()
+
+    monkeypatch.setattr(bench, "_next", interrupted)
+    assert {future.result().message for _port, future in bench.finished()} == {
+        "a is safe", "b is safe",
+    }  # fmt: skip
+    assert "2 locks" in capfd.readouterr().err
+
+
+def test_a_second_ctrl_c_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def work(port: str, _told: Told) -> Fine:
+        release.wait(timeout=10)
+        return Fine(port)
+
+    bench = started(("a",), work)
+
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "_next", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(bench.finished())
+    release.set()
+
+
+def test_text_told_while_bars_are_shown_goes_above_them() -> None:
+    screen = io.StringIO()
+    with Bars(Console(file=screen, force_terminal=True, width=120)):
+        write(sys.stderr, "stopping\n")
+    assert "stopping" in screen.getvalue()
+
+
+def test_progress_is_hidden_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+    with display(as_json=False, verbosity=0) as shown:
+        told = shown.worker("COM5", threading.Event())
+        told.step("opening a session")
+        told.start(100)
+        told.advance(50)
+        told.finish()
+    assert isinstance(shown, Hidden)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bars_show_port_step_and_bytes() -> None:
+    screen = io.StringIO()
+    with Bars(Console(file=screen, force_terminal=True, width=120)) as shown:
+        told = shown.worker("COM5", threading.Event())
+        told.step("sending \x1b[2Jthe image")
+        told.start(2048)
+        told.advance(1024)
+        shown._bars.refresh()
+        told.finish()
+        told.step("restarting")
+        before = len(screen.getvalue())
+        shown._bars.refresh()
+        assert "KiB" not in screen.getvalue()[before:]
+    assert "COM5 sending ?[2Jthe image" in screen.getvalue()
+    assert "1.0/2.0 KiB" in screen.getvalue()
