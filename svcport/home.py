@@ -1,4 +1,4 @@
-"""Where one installation keeps what it knows; names of folders and files, and how they are written."""
+"""Where one installation keeps what it knows: names of folders, and how files are written."""
 
 from __future__ import annotations
 
