@@ -153,7 +153,8 @@ class ServicePortLock:
         self._link.transport.close()
 
     def drop(self) -> None:
-        """Let the port go at once."""
+        """Let the port go at once, and the lock with it if it can still be told."""
+        self.session.leave()
         self._link.transport.close()
 
     def come_back(self, deadline_s: float = BOOT_DEADLINE_S) -> None:

@@ -80,6 +80,10 @@ def _connect(inst: Installation, target: Target) -> ServicePortLock:
             "this computer has no serial adapter that svcport knows",
             hint="plug the service cable in, or name the port with --port; svcport ports lists all",
         )
+    if len(ports) == 1:
+        return ServicePortLock.connect(
+            ports[0], inst.anchors, wait_s=target.wait_s, opener=inst.opener
+        )
     locks = [lock for lock in _try_all(inst, ports) if lock is not None]
     if len(locks) == 1:
         return locks[0]

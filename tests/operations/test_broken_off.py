@@ -103,6 +103,21 @@ def test_ctrl_c_ends_with_the_meaning_of_its_moment(
     assert field.restore().outcome is Outcome.OK
 
 
+def test_ctrl_c_in_mid_upload_leaves_the_lock_at_the_speed_that_the_next_host_starts_with(
+    field: Field,
+) -> None:
+    speeds = []
+    field.progress = Interrupter("sending", lambda: speeds.append(field.board.baud))
+    field.restore()
+    assert speeds[0] > 115_200
+    field = make_field(field.home.root.parent / "second")
+    field.progress = Interrupter("sending")
+    with pytest.raises(UnfinishedError):
+        field.restore()
+    field.board.poll(field.cable.clock.now())
+    assert field.board.baud == 115_200
+
+
 def test_a_lost_answer_to_activate_is_unknown_and_reconciled_from_the_lock(field: Field) -> None:
     def pull() -> None:
         field.cable.cut_after = field.cable.carried + 10
