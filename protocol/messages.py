@@ -25,6 +25,7 @@ from protocol.queries import (
 from protocol.record import Record
 from protocol.refusal import Refusal
 from protocol.request import R, Request
+from protocol.statements import LockNonce, PutEpoch, PutTime
 
 ACCEPTED: Final = 0x00
 REFUSED: Final = 0x01
@@ -50,6 +51,9 @@ REQUESTS: Final[dict[int, type[Request[Record]]]] = {
         SelfTest,
         SetBaud,
         Close,
+        LockNonce,
+        PutEpoch,
+        PutTime,
     )
 }
 

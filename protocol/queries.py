@@ -62,7 +62,10 @@ class Auth(Request[AuthAccepted]):
 
 @dataclass(frozen=True, slots=True)
 class Identity(Record):
-    """What the lock is. Sizes in bytes, `window` in blocks, `uptime_s` since the last reset."""
+    """What the lock is. Sizes in bytes, `window` in blocks, `uptime_s` since the last reset.
+
+    `epoch_number` is that of the newest EPOCH statement it took, 0 before the first.
+    """
 
     model: str
     hardware: str
@@ -77,6 +80,7 @@ class Identity(Record):
     reset_count: int
     time_floor: int
     min_epoch: int
+    epoch_number: int
 
     WIRE = wire(
         model=short_text(),
@@ -92,6 +96,7 @@ class Identity(Record):
         reset_count=Int32ub,
         time_floor=Int64ub,
         min_epoch=Int32ub,
+        epoch_number=Int32ub,
     )
 
 

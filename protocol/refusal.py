@@ -23,6 +23,8 @@ class RefusalCode(IntEnum):
     REVOKED = 0x12
     OUT_OF_SCOPE = 0x13
     NOT_ALLOWED = 0x14
+    STATEMENT_INVALID = 0x15
+    STATEMENT_OLD = 0x16
 
     INTENT_INVALID = 0x20
     NO_TICKET = 0x21

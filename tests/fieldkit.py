@@ -78,6 +78,7 @@ class Field:
     cables: dict[str, Cable]
     now: datetime = NOW
     progress: LoudSilence = field(default_factory=LoudSilence)
+    secret: Callable[[str], bytes] | None = None
 
     @property
     def cable(self) -> Cable:
@@ -94,7 +95,9 @@ class Field:
     @contextmanager
     def installation(self) -> Iterator[Installation]:
         bench = Bench(*self.cables.values())
-        with Installation.open(self.home, passphrase=None, now=self.tick, opener=bench) as opened:
+        with Installation.open(
+            self.home, secret=self.secret, now=self.tick, opener=bench
+        ) as opened:
             yield opened
 
     def run(self, operation: Callable[..., Report], *, port: str = "P0", **options: Any) -> Report:

@@ -47,6 +47,14 @@ from protocol.queries import (
 from protocol.record import Record
 from protocol.refusal import EventCode, SelfTestPart
 from protocol.request import Done, Request
+from protocol.statements import (
+    EpochTaken,
+    LockNonce,
+    NonceGiven,
+    PutEpoch,
+    PutTime,
+    TimeTaken,
+)
 from protocol.values import (
     ZERO_DIGEST,
     ActResult,
@@ -82,6 +90,7 @@ IDENTITY = Identity(
     reset_count=12,
     time_floor=1_795_000_000,
     min_epoch=7,
+    epoch_number=31,
 )
 RUNNING = SlotInfo(Slot.A, SlotState.RUNNING, True, V240, digest("2.4.0"), 3, 231_424)
 FALLBACK = SlotInfo(Slot.B, SlotState.FALLBACK, True, V231, digest("2.3.1"), 3, 229_888)
@@ -166,6 +175,10 @@ MESSAGES: tuple[tuple[str, Request[Any], Record], ...] = (
     ),
     ("set-baud", SetBaud(921_600), Done()),
     ("close", Close(), Done()),
+    ("lock-nonce", LockNonce(), NonceGiven(bytes(range(16)))),
+    ("put-epoch", PutEpoch(b"epoch"), EpochTaken(32, 8, False)),
+    ("put-epoch-that-revokes-this-session", PutEpoch(b"epoch"), EpochTaken(33, 9, True)),
+    ("put-time", PutTime(b"time", b"issuer"), TimeTaken(1_795_003_600, False)),
 )
 
 

@@ -1,6 +1,6 @@
 """A lab's folder: what lies where, and who may use a lock of it.
 
-`vendor/` has the vendor's private keys, its counters, and `lab.json` with seed and condition;
+`vendor/` is what `svcport issuer` works with, and has `lab.json` with seed and condition besides;
 `images/` has `<model>-<version>.bin`; `technician/` is what `svcport setup --from` takes;
 `locks/<serial>/` has `factory.json` and `flash.bin`, and `in.use`, locked while it is served.
 """

@@ -13,9 +13,10 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from protocol.sealed import Sealed
+from svcport.authorisation.authority import NewKey, write_authority
 from svcport.authorisation.credentials import store_credential
-from svcport.authorisation.issuer import TicketCounters
-from svcport.authorisation.keyfile import key_file_bytes, write_key_file
+from svcport.authorisation.issuance import IssuanceLog, Issued, IssuedKind
+from svcport.authorisation.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.tickets import ticket_file, ticket_file_name
 from svcport.authorisation.times import unix
 from svcport.catalogue.advisory import Action, Advisory, Affected
@@ -35,7 +36,7 @@ from svcport.lab.releases import (
     SignedRelease,
     make_releases,
 )
-from svcport.lab.vendor import VALIDITY, TrainingVendor
+from svcport.lab.vendor import TICKETS_OF_A_LOCK, VALIDITY, TrainingVendor
 from svcport.simulator.factory import Factory
 from svcport.simulator.provision import Condition
 
@@ -142,14 +143,37 @@ def _write_technician(
     root = _publish(bundle.catalogue, vendor, releases, now)
     vendor.trust(root).write(bundle)
     issuer = vendor.issuer_certificate()
-    counters = TicketCounters()
+    log = _write_authority(folder.vendor, vendor, root)
     bundle.tickets.mkdir()
     for serial in serials:
+        counters = log.reserve_counters(_wish(vendor, serial, now), TICKETS_OF_A_LOCK)
         for ticket in vendor.tickets(serial, releases, counters):
             _write_ticket(bundle.tickets, serial, ticket, issuer)
-    counters.save(folder.vendor / "counters.json")
     key = key_file_bytes(vendor.technician)
     store_credential(bundle, issuer, vendor.technician_certificate(), key)
+
+
+def _write_authority(folder: Path, vendor: TrainingVendor, catalogue_root: bytes) -> IssuanceLog:
+    """Make the vendor's folder one that `svcport issuer` works with; gives its log."""
+    keys = {
+        name: NewKey(KeyFileSigner.of(key), f"{name}.key", key_file_bytes(key))
+        for name, key in vendor.keys.items()
+    }
+    trust, certificate = vendor.trust(catalogue_root), vendor.issuer_certificate()
+    return write_authority(folder, trust, certificate, keys).log()
+
+
+def _wish(vendor: TrainingVendor, serial: str, now: datetime) -> Issued:
+    """What the log says of a lock's prepared tickets."""
+    return Issued(
+        kind=IssuedKind.RESERVED,
+        time=unix(now),
+        operator="svcport lab init",
+        signer=vendor.issuer.subject.key_id.hex(),
+        holder=vendor.holder.key_id.hex(),
+        lock=serial,
+        mode="counter",
+    )
 
 
 def _write_ticket(folder: Path, serial: str, ticket: Sealed, issuer: Sealed) -> None:
@@ -208,8 +232,6 @@ def _advisory(now: datetime) -> Advisory:
 
 
 def _write_vendor(folder: LabFolder, vendor: TrainingVendor, facts: dict[str, str]) -> None:
-    for name, key in vendor.keys.items():
-        write_key_file(folder.vendor / f"{name}.key", key)
     pem = vendor.image_key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_whole(folder.vendor / "image.pem", pem, private=True)
     content = json.dumps(facts, sort_keys=True).encode() + b"\n"

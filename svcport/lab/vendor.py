@@ -6,7 +6,7 @@ All of it is of the training realm: nothing here can pass for a real vendor's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +21,6 @@ from protocol.sealed import P256_ORDER, Realm, Sealed, SubjectKey
 from protocol.values import Op, Role
 from svcport.authorisation.credentials import ROLE_OPS
 from svcport.authorisation.issuer import (
-    TicketCounters,
     TicketOrder,
     make_counter_ticket,
     make_epoch,
@@ -58,6 +57,8 @@ TICKETED: Final[tuple[tuple[Op, Release | None], ...]] = (
 )
 """What tickets are prepared for. Six kinds of eight stay inside a lock's window of 64 counters, so
 they can be used in any order."""
+
+TICKETS_OF_A_LOCK: Final = len(TICKETED) * TICKETS_OF_A_KIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +162,10 @@ class TrainingVendor:
         )
 
     def tickets(
-        self, serial: str, releases: Mapping[Release, SignedRelease], counters: TicketCounters
+        self, serial: str, releases: Mapping[Release, SignedRelease], counters: Iterable[int]
     ) -> list[Sealed]:
-        """Every ticket for one lock."""
-        made = []
+        """Every ticket for one lock; `counters` are `TICKETS_OF_A_LOCK` that nobody has used."""
+        made, left = [], iter(counters)
         for op, release in TICKETED:
             order = TicketOrder(
                 holder=self.holder.key_id,
@@ -176,7 +177,7 @@ class TrainingVendor:
                 image_digest=None if release is None else releases[release].image.digest,
             )
             made += [
-                make_counter_ticket(self.issuer, Realm.TRAINING, order, counters.take(serial))
+                make_counter_ticket(self.issuer, Realm.TRAINING, order, next(left))
                 for _ticket in range(TICKETS_OF_A_KIND)
             ]
         return made

@@ -30,6 +30,12 @@ LOCK_FALL_BACK_S: Final = 1.2
 STALL_S: Final = 20.0
 """An upload without any new acknowledgement for this long is a lost link."""
 
+START_BLOCK: Final = 512
+"""Bytes of the first blocks of an upload: some arrive even where every 500th byte is damaged."""
+
+SMALLEST_BLOCK: Final = 128
+"""Below this, frames cost more than what noise takes."""
+
 FIRST_ACK_S: Final = 4.0
 """Silence borne before the first acknowledgement: a whole window at 115200 baud."""
 
@@ -106,8 +112,8 @@ def upload(
     Raises:
         LinkLostError: no new acknowledgement for 20 s, or the session is gone.
     """
-    blocks = cut_blocks(stream, ready.block_size)
-    sender = UploadSender(session.keys, ready.transfer_id, blocks, ready.window)
+    blocks = _Blocks(stream, ready)
+    sender = UploadSender(session.keys, ready.transfer_id, iter(blocks), ready.window)
     clock = session.link.clock
     timer = _AckTimer(clock)
     started = clock.now()
@@ -126,7 +132,8 @@ def upload(
             raise SessionLostError("the lock has dropped the session during the upload")
         if sender.receive(answer):
             timer.heard()
-            advance(sender.consumed * ready.block_size)
+            blocks.adapt(sender.consumed, sender.resent)
+            advance(blocks.bytes_of(sender.consumed))
     seconds = clock.now() - started
     return UploadEnd(sender.state, sender.detail, written, seconds)
 
@@ -168,13 +175,46 @@ class _AckTimer:
         return min((0.25 + 4 * self._gap_s) * self._back_off, FIRST_ACK_S)
 
 
-def cut_blocks(stream: Iterator[bytes], block_size: int) -> Iterator[bytes]:
-    """The stream's bytes in blocks of `block_size`, the last one shorter, made lazily."""
-    pending = bytearray()
-    for piece in stream:
-        pending += piece
-        while len(pending) >= block_size:
-            yield bytes(pending[:block_size])
-            del pending[:block_size]
-    if pending:
-        yield bytes(pending)
+class _Blocks:
+    """The stream's bytes in blocks of a size that the line carries, made lazily.
+
+    A block that was sealed is never cut anew, so that on a noisy line one that is too long may not
+    arrive in a day. The size starts low, doubles with each clean window, and halves with losses.
+    """
+
+    def __init__(self, stream: Iterator[bytes], ready: TransferReady) -> None:
+        self._stream = stream
+        self._pending = bytearray()
+        self._limit = ready.block_size
+        self._window = ready.window
+        self._size = min(START_BLOCK, self._limit)
+        self._ends = [0]
+        self._clean_from = self._lost = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            self._pending += piece
+            while len(self._pending) >= self._size:
+                yield self._cut()
+        if self._pending:
+            yield self._cut()
+
+    def _cut(self) -> bytes:
+        block = bytes(self._pending[: self._size])
+        del self._pending[: self._size]
+        self._ends.append(self._ends[-1] + len(block))
+        return block
+
+    def bytes_of(self, blocks: int) -> int:
+        """How much of the stream the first `blocks` blocks are."""
+        return self._ends[blocks]
+
+    def adapt(self, consumed: int, lost: int) -> None:
+        """Choose the size of blocks to come, from how many were taken and sent again by now."""
+        if lost > self._lost:
+            self._size = max(self._size // 2, SMALLEST_BLOCK)
+        elif consumed < self._clean_from + self._window:
+            return
+        else:
+            self._size = min(self._size * 2, self._limit)
+        self._clean_from, self._lost = consumed, lost

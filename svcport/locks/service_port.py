@@ -31,6 +31,7 @@ from protocol.queries import (
     Event,
     Events,
     Identify,
+    Identity,
     Measure,
     SectorDigests,
     SelfTest,
@@ -39,6 +40,7 @@ from protocol.queries import (
 )
 from protocol.refusal import SelfTestPart
 from protocol.sealed import Sealed
+from protocol.statements import EpochTaken, LockNonce, PutEpoch, PutTime, TimeTaken
 from protocol.values import Head, Slot
 from svcport.errors import FailedError, Reason
 from svcport.locks.line import UploadEnd, raise_speed, upload
@@ -194,10 +196,26 @@ class ServicePortLock:
             session.authenticate(self._auth)
         self.session = session
 
-    def snapshot(self) -> Snapshot:
-        """Every read-only question at once."""
+    def identify(self) -> Identity:
+        """What the lock is; the first thing to ask after AUTH."""
+        return self.session.call(Identify(), "say what it is")
+
+    def nonce(self) -> bytes:
+        """The nonce (16 bytes) that nonce tickets and TIME statements for this lock name."""
+        return self.session.call(LockNonce(), "give its nonce").nonce
+
+    def put_epoch(self, statement: bytes) -> EpochTaken:
+        """Bring an EPOCH; LockRefusedError if the lock does not take it."""
+        return self.session.call(PutEpoch(statement), "take the vendor's newest EPOCH")
+
+    def put_time(self, statement: bytes, issuer: bytes) -> TimeTaken:
+        """Bring a TIME and its issuer's certificate; LockRefusedError if the lock does not."""
+        return self.session.call(PutTime(statement, issuer), "take the time")
+
+    def snapshot(self, identity: Identity | None = None) -> Snapshot:
+        """Every read-only question at once; `identity` if it was answered just now."""
         call = self.session.call
-        identity = call(Identify(), "say what it is")
+        identity = identity or self.identify()
         table = call(Slots(), "say what its slots hold")
         act = call(ActStatus(), "say which act is open")
         battery = call(Battery(), "measure its battery")
@@ -218,6 +236,7 @@ class ServicePortLock:
             head=self.head,
             act=act,
             min_epoch=identity.min_epoch,
+            epoch_number=identity.epoch_number,
             time_floor=identity.time_floor,
             uptime_s=identity.uptime_s,
             events=self.recent_events(RECENT_EVENTS),

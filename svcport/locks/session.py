@@ -26,7 +26,7 @@ from protocol.noise import KEY_SIZE
 from protocol.objects import LockCertificate
 from protocol.queries import Auth, Close
 from protocol.record import Record
-from protocol.refusal import Refusal
+from protocol.refusal import Refusal, RefusalCode
 from protocol.request import Request
 from protocol.sealed import Realm, Sealed, SubjectKey
 from protocol.values import Head
@@ -48,6 +48,9 @@ REQUEST_DEADLINE_S: Final = 15.0
 
 RESEND_FLOOR_S: Final = 0.5
 """Shortest silence before a resend: adapter latency, and a lock busy verifying an image."""
+
+LONGEST_WAIT_S: Final = 60
+"""Seconds that a lock makes everybody wait, at most, after AUTHs that failed."""
 
 LARGEST_EXCHANGE: Final = 2200
 """Bytes of the largest request and reply together, as frames."""
@@ -136,8 +139,22 @@ class Session:
         self._channel = HostChannel(opened.keys)
 
     def authenticate(self, auth: Callable[[bytes], Auth]) -> None:
-        """Prove who asks; `auth` signs the handshake hash. LockRefusedError if the lock says no."""
-        self.head = self.call(auth(self.handshake_hash), "open a session").head
+        """Prove who asks; `auth` signs the handshake hash. LockRefusedError if the lock says no.
+
+        A lock that makes everybody wait because somebody failed before is waited for, once.
+        """
+        doing = "open a session"
+        request = auth(self.handshake_hash)
+        try:
+            self.head = self.call(request, doing).head
+        except LockRefusedError as error:
+            wait_s = error.refusal.detail
+            waits = error.refusal.code is RefusalCode.NOT_AUTHENTICATED
+            if not waits or not 0 < wait_s <= LONGEST_WAIT_S:
+                raise
+            log.info("lock %s: waiting %d s, as it asks", self.serial, wait_s)
+            self.link.clock.sleep(wait_s)
+            self.head = self.call(request, doing).head
 
     def call(self, request: Request[R], doing: str) -> R:
         """Ask once, resending as needed; the typed reply.

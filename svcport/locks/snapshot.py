@@ -72,6 +72,7 @@ class Snapshot:
     head: Head
     act: ActState
     min_epoch: int
+    epoch_number: int
     time_floor: int
     uptime_s: int
     events: tuple[Event, ...]

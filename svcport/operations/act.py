@@ -16,6 +16,7 @@ from svcport.errors import (
     FailedError,
     Outcome,
     Reason,
+    RecordsError,
     RefusedError,
     SvcportError,
     UnfinishedError,
@@ -51,6 +52,23 @@ def record_intent(visit: Visit, permit: Permit) -> Sealed:
 
 
 @contextlib.contextmanager
+def under_way() -> Iterator[None]:
+    """Around everything that may change the lock: a ledger that fails now must not hide that.
+
+    Raises:
+        RecordsError: the ledger cannot be written; says that only the lock knows what was done.
+    """
+    try:
+        yield
+    except RecordsError as error:
+        raise RecordsError(
+            error.reason,
+            f"{error.message}; the lock may have been changed, and this is not recorded here",
+            hint="free space or mend the folder, then run svcport reconcile: the lock knows",
+        ) from error
+
+
+@contextlib.contextmanager
 def opening(visit: Visit, intent: Sealed, doing: str) -> Iterator[None]:
     """Around the request that carries the INTENT: its refusal closes it, its silence does not.
 
@@ -66,8 +84,8 @@ def opening(visit: Visit, intent: Sealed, doing: str) -> Iterator[None]:
             receipt=error.refusal.statement or None,
             now=visit.inst.now(),
             note=f"refused: {error.refusal.code.name.lower()}",
+            checkpoint=True,
         )
-        visit.inst.ledger.checkpoint(visit.inst.now())
         if error.outcome is Outcome.REFUSED:
             raise RefusedError(error.reason, error.message, hint=error.hint) from error
         raise FailedError(error.reason, error.message, hint=error.hint) from error
@@ -96,8 +114,8 @@ def unknown(
         serial=visit.lock.serial,
         intent=intent,
         case_id=visit.target.case_id,
+        checkpoint=True,
     )
-    visit.inst.ledger.checkpoint(visit.inst.now())
     return UnknownOutcomeError(reason, message, hint=RECONCILE)
 
 

@@ -26,7 +26,7 @@ def diagnose(inst: Installation, target: Target, progress: Progress) -> Report:
             f"lock {stay.lock.serial}: {codes}",
             hint=first.action,
             facts={
-                "lock": stay.snapshot.as_json(),
+                **stay.facts(),
                 "findings": [finding.as_json() for finding in findings],
                 "advisories": [_advisory_json(one) for one in advisories],
             },

@@ -17,14 +17,17 @@ WHOLE_LOG: Final = 1_000_000
 
 
 def identify(inst: Installation, target: Target, progress: Progress) -> Report:
-    """The lock's identity and state, as it states them to an authenticated technician."""
+    """The lock's identity and state, as it states them to an authenticated technician.
+
+    With its nonce, which an issuer needs for a nonce ticket.
+    """
     with visit(inst, target, progress) as stay:
-        lock = stay.snapshot
+        lock, nonce = stay.snapshot, stay.lock.nonce()
         runs = f"runs {lock.running.version}" if lock.running else "runs nothing: service mode"
         return Report(
             Outcome.OK,
             f"lock {lock.serial}: {lock.model}, hardware {lock.hardware}, {runs}",
-            facts={"lock": lock.as_json()},
+            facts={**stay.facts(), "nonce": nonce.hex()},
         )
 
 
@@ -41,7 +44,7 @@ def logs(
             Outcome.OK,
             f"{len(kept)} of {len(events)} events of lock {stay.lock.serial}",
             facts={
-                "lock": stay.snapshot.as_json(),
+                **stay.facts(),
                 "events": [event_json(event) for event in kept],
             },
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,17 +13,23 @@ from types import TracebackType
 from typing import Self
 
 from images import ImageError, PublicKey, TrustStore
+from protocol.errors import ProtocolError
+from protocol.objects import EpochStatement
 from protocol.queries import Auth
+from protocol.sealed import Sealed
 from svcport.audit.ledger import Ledger
 from svcport.authorisation.credentials import Credential
+from svcport.authorisation.locked import Secret
 from svcport.authorisation.tickets import TicketBox
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
-from svcport.errors import Reason, RefusedError
+from svcport.errors import Reason, RefusedError, SvcportError
 from svcport.home import Home
 from svcport.locks.service_port import Opener
 from svcport.locks.session import LockAnchors
 from svcport.transport.port import open_port
+
+log = logging.getLogger(__name__)
 
 
 class Installation:
@@ -48,6 +55,7 @@ class Installation:
         self.ledger = ledger
         self.now = now
         self.opener = opener
+        self._asked_catalogue = False
         ledger.remember_certificate(credential.certificates.issuer_sealed)
         ledger.remember_certificate(credential.certificates.technician_sealed)
 
@@ -56,7 +64,7 @@ class Installation:
         cls,
         home: Home,
         *,
-        passphrase: Callable[[], bytes] | None,
+        secret: Secret | None,
         now: Callable[[], datetime],
         opener: Opener = open_port,
     ) -> Self:
@@ -64,7 +72,7 @@ class Installation:
 
         Args:
             home: where.
-            passphrase: asked for the key's passphrase if it has one; None: it must have none.
+            secret: asked for the key's passphrase or PIN; None: it must have none.
             now: the clock; gives aware UTC.
             opener: opens ports.
 
@@ -81,7 +89,7 @@ class Installation:
         trust = Trust.load(home)
         with contextlib.ExitStack() as undo:
             ledger = undo.enter_context(Ledger.open(home.ledger, trust.realm, create=True))
-            credential = Credential.load(home, trust, passphrase)
+            credential = Credential.load(home, trust, secret)
             installation = cls(home, trust, credential, ledger, now, opener)
             undo.pop_all()
         return installation
@@ -118,6 +126,31 @@ class Installation:
                 f"an image key of this home cannot be read: {error}",
                 hint="run svcport setup again with the folder that your vendor gave you",
             ) from error
+
+    def newest_epoch(self) -> EpochStatement | None:
+        """The newest EPOCH known here; one that the catalogue brought is kept with the trust.
+
+        Raises:
+            RecordsError: it cannot be written (`storage`).
+        """
+        if not self._asked_catalogue:
+            self._asked_catalogue = True
+            self._learn_epoch()
+        return self.trust.epoch_statement
+
+    def _learn_epoch(self) -> None:
+        """Take the catalogue's EPOCH if it is newer; a catalogue that does not open has none."""
+        try:
+            offered = self.catalogue.epoch()
+            if offered is None:
+                return
+            newer = self.trust.with_epoch(Sealed.parse(offered))
+        except (SvcportError, ProtocolError) as error:
+            log.warning("the catalogue gives no EPOCH statement: %s", error)
+            return
+        if newer is not self.trust:
+            newer.write_epoch(self.home)
+            self.trust = newer
 
     def auth(self, handshake_hash: bytes) -> Auth:
         """The AUTH that opens a session for this home's technician."""

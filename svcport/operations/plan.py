@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from images import VerifiedImage
-from protocol.objects import TicketMode, ticket_id
+from protocol.objects import EpochStatement, TicketMode, ticket_id
 from protocol.values import ZERO_DIGEST, ImageVersion, Op, Phase, SlotState
 from svcport.authorisation.credentials import Credential
-from svcport.authorisation.policy import Permit, authorise, judge
+from svcport.authorisation.policy import Permit, authorise, judge, needs_ticket
 from svcport.authorisation.request import PermitRequest
 from svcport.authorisation.tickets import HeldTicket
 from svcport.catalogue.client import Catalogue
@@ -64,12 +64,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Powers:
-    """Who asks, with which tickets, when."""
+    """Who asks, with which tickets, when.
+
+    `lock_nonce` is the lock's present nonce, asked where a nonce ticket for it is held.
+    """
 
     credential: Credential
     tickets: tuple[HeldTicket, ...]
-    epoch: Any
+    epoch: EpochStatement | None
     now: datetime
+    lock_nonce: bytes | None = None
 
     def against(self, request: PermitRequest) -> tuple[Refusal, ...]:
         """Every reason why no permit would be given."""
@@ -104,7 +108,7 @@ def plan_restore(
         ("catalogue", _catalogue_says(chosen, catalogue), ("image-withdrawn", "catalogue-expired")),
         ("security counter", _counters(snapshot, image.security_counter), ("anti-rollback",)),
         ("battery", f"{snapshot.battery_load_mv} mV under load", ("battery-low",)),
-        ("permit", _permit_words(op), _PERMIT_REASONS),
+        ("permit", _permit_words(powers, op), _PERMIT_REASONS),
     ]
     todo = [
         ("record", "write the signed intent to the ledger"),
@@ -137,7 +141,7 @@ def plan_rollback(
         ("catalogue", f"version {catalogue.version}", ("image-withdrawn", "catalogue-expired")),
         ("security counter", _counters(snapshot, counter), ("anti-rollback",)),
         ("battery", f"{snapshot.battery_load_mv} mV under load", ("battery-low",)),
-        ("permit", _permit_words(Op.ROLLBACK), _PERMIT_REASONS),
+        ("permit", _permit_words(powers, Op.ROLLBACK), _PERMIT_REASONS),
     ]
     todo = [
         ("record", "write the signed intent to the ledger"),
@@ -184,6 +188,7 @@ def _request(
         image_digest=digest,
         security_counter=counter,
         case_id=case,
+        lock_nonce=powers.lock_nonce,
         unusable=spent_tickets(snapshot, powers.tickets) - {going_on or b""},
         continue_ticket_id=going_on,
     )
@@ -299,9 +304,10 @@ def _slot_words(slot: SlotView | None) -> str:
     return f"{slot.version or 'no image'} ({slot.state.name.lower()})"
 
 
-def _permit_words(op: Op) -> str:
+def _permit_words(powers: Powers, op: Op) -> str:
+    with_ticket = needs_ticket(powers.credential.role, op)
     word = str(op.name).lower()
-    return f"right to {word}" + ("" if op is Op.UPDATE else ", with a ticket for this lock")
+    return f"right to {word}" + (", with a ticket for this lock" if with_ticket else "")
 
 
 def _trial_steps(snapshot: Snapshot, counter: int | None) -> list[tuple[str, str]]:

@@ -9,6 +9,11 @@ from svcport.operations.report import Report
 from svcport.operations.settle import settle
 from svcport.operations.visit import visit
 
+_OPEN_HINT = (
+    "an act is still open on the lock: run restore or rollback, here or at the station that began "
+    "it, to finish or replace it"
+)
+
 
 def reconcile(inst: Installation, target: Target, progress: Progress) -> Report:
     """Fetch missing receipts, close the intents that they answer or rule out, name the rest."""
@@ -19,16 +24,17 @@ def reconcile(inst: Installation, target: Target, progress: Progress) -> Report:
         runs = f"it runs {running.version}" if running else "nothing runs on it"
         if stay.snapshot.on_trial:
             runs += ", on trial"
-        hint = ""
+        hint = stay.warnings[0].hint if stay.warnings else ""
         if settled.open:
-            hint = "an act is still open on the lock: run the same command again to finish it"
+            hint = _OPEN_HINT
         return Report(
             Outcome.OK,
             f"lock {stay.lock.serial}: {len(settled.recovered)} receipts recovered, "
-            f"{len(settled.closed)} intents closed, {len(settled.open)} open; {runs}",
+            f"{len(settled.closed)} intents closed, {len(settled.open)} open; {runs}"
+            + "".join(f"; {warning.message}" for warning in stay.warnings),
             hint=hint,
             facts={
-                "lock": stay.snapshot.as_json(),
+                **stay.facts(),
                 "recovered": list(settled.recovered),
                 "closed": list(settled.closed),
                 "open": list(settled.open),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from images import VerifiedImage
+from protocol.objects import TicketMode
 from protocol.values import Op, SlotState
 from svcport.authorisation.policy import Permit
 from svcport.errors import Outcome, RefusedError
 from svcport.locks.snapshot import Snapshot
-from svcport.operations.act import opening_trial, record_intent
+from svcport.operations.act import opening_trial, record_intent, under_way
 from svcport.operations.installation import Installation, Target
 from svcport.operations.measuring import runs_confirmed
 from svcport.operations.plan import Plan, Powers, plan_restore
@@ -57,17 +58,22 @@ def restore(
         finished = finish_trial(stay, chosen.image.digest, (Op.UPDATE, Op.RESTORE))
         if finished is not None:
             return _done(stay, chosen, before, finished, None)
-        plan = _plan(stay, chosen)
-        permit = powers(stay).permit(plan)
+        mine = powers(stay)
+        permit = mine.permit(_plan(stay, chosen, mine))
         finished, tally = _act(stay, chosen.image, permit)
         return _done(stay, chosen, before, finished, tally)
 
 
 def powers(stay: Visit) -> Powers:
-    """Who asks, with which tickets, now."""
-    inst = stay.inst
-    box = inst.tickets(stay.lock.serial, stay.target.tickets)
-    return Powers(inst.credential, box.tickets, inst.trust.epoch_statement, inst.now())
+    """Who asks, with which tickets, now; a lock's nonce is asked only where a ticket names one."""
+    inst, serial = stay.inst, stay.lock.serial
+    tickets = inst.tickets(serial, stay.target.tickets).tickets
+    by_nonce = any(
+        (held.ticket.mode, held.ticket.lock_serial) == (TicketMode.NONCE, serial)
+        for held in tickets
+    )
+    nonce = stay.lock.nonce() if by_nonce else None
+    return Powers(inst.credential, tickets, inst.newest_epoch(), inst.now(), nonce)
 
 
 def before_json(snapshot: Snapshot) -> dict[str, Any]:
@@ -82,34 +88,35 @@ def before_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _plan(stay: Visit, chosen: ChosenImage) -> Plan:
+def _plan(stay: Visit, chosen: ChosenImage, mine: Powers) -> Plan:
     catalogue, case = stay.inst.catalogue, stay.target.case_id
-    return plan_restore(stay.snapshot, chosen, catalogue, powers(stay), case)
+    return plan_restore(stay.snapshot, chosen, catalogue, mine, case)
 
 
 def _act(stay: Visit, image: VerifiedImage, permit: Permit) -> tuple[Finished, Tally]:
     intent = record_intent(stay, permit)
-    tally = bring(stay, image, permit, intent)
-    with opening_trial(stay, intent):
-        stay.progress.step("starting the new image on trial")
-        stay.lock.activate()
-    return try_and_confirm(stay, intent, image.digest), tally
+    with under_way():
+        tally = bring(stay, image, permit, intent)
+        with opening_trial(stay, intent):
+            stay.progress.step("starting the new image on trial")
+            stay.lock.activate()
+        return try_and_confirm(stay, intent, image.digest), tally
 
 
 def _dry_run(stay: Visit, chosen: ChosenImage) -> Report:
-    plan = _plan(stay, chosen)
+    plan = _plan(stay, chosen, powers(stay))
     if runs_confirmed(stay, chosen.image.digest, chosen.image.data):
         return Report(
             Outcome.NOTHING_TO_DO,
             f"lock {stay.lock.serial} runs {chosen.version} already",
-            facts={"lock": stay.snapshot.as_json(), "plan": [], "refusals": []},
+            facts={**stay.facts(), "plan": [], "refusals": []},
         )
     return dry_run_report(stay, plan)
 
 
 def dry_run_report(stay: Visit, plan: Plan) -> Report:
     """The report of a dry run; RefusedError with the plan where it would be refused."""
-    facts = {"lock": stay.snapshot.as_json(), "plan": plan.as_json()}
+    facts = {**stay.facts(), "plan": plan.as_json()}
     if plan.refusals:
         error = RefusedError.of(plan.refusals)
         error.facts = facts
@@ -126,7 +133,7 @@ def _nothing_to_do(stay: Visit, chosen: ChosenImage, before: dict[str, Any]) -> 
     return Report(
         Outcome.NOTHING_TO_DO,
         f"lock {stay.lock.serial} runs {chosen.version} already, measured and confirmed",
-        facts={"lock": stay.snapshot.as_json(), "before": before, "after": before},
+        facts={**stay.facts(), "before": before, "after": before},
     )
 
 
@@ -141,7 +148,7 @@ def _done(
         Outcome.OK,
         f"lock {stay.lock.serial} runs {chosen.version}: restarted, tested and confirmed",
         facts={
-            "lock": stay.snapshot.as_json(),
+            **stay.facts(),
             "before": before,
             "transfer": tally.as_json() if tally else None,
             **finished.facts(stay),

@@ -8,9 +8,9 @@ from protocol.acts import Rollback
 from protocol.values import ActResult, Op, SlotState
 from svcport.authorisation.policy import Permit
 from svcport.errors import Outcome
-from svcport.operations.act import opening, record_intent
+from svcport.operations.act import opening, record_intent, under_way
 from svcport.operations.installation import Installation, Target
-from svcport.operations.plan import Plan, plan_rollback
+from svcport.operations.plan import Plan, Powers, plan_rollback
 from svcport.operations.progress import Progress
 from svcport.operations.report import Report
 from svcport.operations.restore import before_json, dry_run_report, powers
@@ -33,7 +33,7 @@ def rollback(
         if _is_done(stay):
             return _nothing_to_do(stay)
         if dry_run:
-            return dry_run_report(stay, _plan(stay))
+            return dry_run_report(stay, _plan(stay, powers(stay)))
         settle(stay)
         before = before_json(stay.snapshot)
         running = stay.snapshot.running
@@ -41,21 +41,23 @@ def rollback(
             finished = finish_trial(stay, running.digest, (Op.ROLLBACK,))
             if finished is not None:
                 return _done(stay, before, finished)
-        permit = powers(stay).permit(_plan(stay))
+        mine = powers(stay)
+        permit = mine.permit(_plan(stay, mine))
         return _done(stay, before, _act(stay, permit))
 
 
-def _plan(stay: Visit) -> Plan:
-    return plan_rollback(stay.snapshot, stay.inst.catalogue, powers(stay), stay.target.case_id)
+def _plan(stay: Visit, mine: Powers) -> Plan:
+    return plan_rollback(stay.snapshot, stay.inst.catalogue, mine, stay.target.case_id)
 
 
 def _act(stay: Visit, permit: Permit) -> Finished:
     intent = record_intent(stay, permit)
     request = Rollback(intent.build(), permit.ticket or b"", permit.ticket_issuer or b"")
-    with opening(stay, intent, "ROLLBACK"):
-        stay.progress.step("starting the image before on trial")
-        stay.lock.roll_back(request)
-    return try_and_confirm(stay, intent, permit.image_digest)
+    with under_way():
+        with opening(stay, intent, "ROLLBACK"):
+            stay.progress.step("starting the image before on trial")
+            stay.lock.roll_back(request)
+        return try_and_confirm(stay, intent, permit.image_digest)
 
 
 def _is_done(stay: Visit) -> bool:
@@ -75,7 +77,7 @@ def _nothing_to_do(stay: Visit) -> Report:
         Outcome.NOTHING_TO_DO,
         f"lock {stay.lock.serial} has been rolled back to {before['version']} already",
         hint="to go up again use svcport restore",
-        facts={"lock": stay.snapshot.as_json(), "before": before, "after": before},
+        facts={**stay.facts(), "before": before, "after": before},
     )
 
 
@@ -84,5 +86,5 @@ def _done(stay: Visit, before: dict[str, Any], finished: Finished) -> Report:
         Outcome.OK,
         f"lock {stay.lock.serial} runs {finished.after['version']} again: "
         "restarted, tested and confirmed",
-        facts={"lock": stay.snapshot.as_json(), "before": before, **finished.facts(stay)},
+        facts={**stay.facts(), "before": before, **finished.facts(stay)},
     )

@@ -6,6 +6,7 @@ Every operation that changes a lock starts here, so that no hole outlives a visi
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from protocol.objects import Receipt, chain_next
 from protocol.sealed import Sealed
 from protocol.values import Head, Phase
 from svcport.audit.view import OpenIntent
-from svcport.errors import FailedError, Reason
+from svcport.errors import FailedError, Reason, Refusal
 from svcport.operations.visit import Visit
 
 
@@ -25,7 +26,8 @@ class Settled:
     Attributes:
         recovered: receipts that were fetched into the ledger, as JSON.
         closed: intents of this ledger that are closed now, as JSON.
-        open: intents that the lock may still carry out, as JSON.
+        open: what the lock may still carry out, as JSON: intents of this ledger, and the lock's
+            open act if another station's intent opened it (`index` is None then).
     """
 
     recovered: tuple[dict[str, Any], ...]
@@ -36,20 +38,57 @@ class Settled:
 def settle(visit: Visit) -> Settled:
     """Fetch and check the receipts that are missing, then close what they answer or rule out.
 
+    Warns (`ledger-gap`) of receipts for this technician's own intents that this ledger lacks: it
+    was put back from an old copy, or the same key works at another station.
+
     Raises:
         FailedError: a receipt is not this lock's (`receipt-invalid`), or the lock's chain
             contradicts this ledger (`ledger-gap`).
     """
     ledger, serial = visit.inst.ledger, visit.lock.serial
     before = {intent.intent_hash: intent for intent in ledger.open_intents(serial)}
-    recovered = [_receipt_json(taken) for taken in take_receipts(visit, None)]
+    taken = take_receipts(visit, None)
+    recovered = [_receipt_json(one) for one in taken]
+    _warn_of_lost(visit, [one.receipt for one in taken if one.receipt.intent_hash not in before])
     _rule_out(visit, visit.lock.head)
     after = {intent.intent_hash for intent in ledger.open_intents(serial)}
     closed = [intent_json(intent) for key, intent in before.items() if key not in after]
     still = [intent_json(intent) for key, intent in before.items() if key in after]
+    still += _foreign_act(visit, after)
     if recovered or closed:
         ledger.checkpoint(visit.inst.now())
     return Settled(tuple(recovered), tuple(closed), tuple(still))
+
+
+def _warn_of_lost(visit: Visit, unknown: Sequence[Receipt]) -> None:
+    """Say that intents of this technician's key are missing here; kept in the ledger as a note."""
+    mine = visit.inst.credential.technician.subject.key_id
+    lost = [str(receipt.seq) for receipt in unknown if receipt.intent_key == mine]
+    if not lost:
+        return
+    message = (
+        f"receipt {', '.join(lost)} of lock {visit.lock.serial} answers an intent signed with your "
+        "key that this ledger lacks: the ledger was put back from an old copy, or your key was "
+        "used at another station"
+    )
+    visit.warn(Refusal(Reason.LEDGER_GAP, message, _LOST_HINT))
+    note = f"receipt {', '.join(lost)}: its intent is by this key and not in this ledger"
+    visit.inst.ledger.record_note(text=note, now=visit.inst.now(), serial=visit.lock.serial)
+    visit.inst.ledger.checkpoint(visit.inst.now())
+
+
+_LOST_HINT = (
+    "if this home was put back from a backup, keep it as it is and tell your depot: a witness's "
+    "checkpoint shows which entries are gone; if you work at two stations, both ledgers are needed"
+)
+
+
+def _foreign_act(visit: Visit, mine: Collection[bytes]) -> list[dict[str, Any]]:
+    """The lock's open act, if none of this ledger's open intents opened it."""
+    act = visit.snapshot.act
+    if act.phase is Phase.NONE or act.intent_hash in mine:
+        return []
+    return [{"index": None, "op": op_word(act.op), "image": act.image_digest.hex()}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +103,26 @@ class Taken:
 def take_receipts(visit: Visit, intent: Sealed | None) -> tuple[Taken, ...]:
     """Every receipt that this ledger lacks, into it: as RESULT of `intent`, else as RECOVERED.
 
+    They and the checkpoint over them are recorded together.
+
     Raises:
         FailedError: as `settle`.
     """
     ledger, lock = visit.inst.ledger, visit.lock
-    held = ledger.receipts(lock.serial)
     missing = ledger.missing(lock.serial, lock.head)
-    head, receipts = lock.receipts_since(missing[0] - 1 if missing else lock.head.seq)
-    taken = []
-    for data, receipt in _checked(visit, head, receipts):
-        if receipt.seq in held:
-            continue
-        now = visit.inst.now()
-        if intent is not None and receipt.intent_hash == intent.digest:
-            index, _entry = ledger.record_result(intent=intent, receipt=data, now=now)
-        else:
-            index, _entry = ledger.record_recovered(serial=lock.serial, receipt=data, now=now)
-        taken.append(Taken(data, receipt, index))
-    if taken:
+    since = missing[0] - 1 if missing else lock.head.seq
+    head, receipts = lock.receipts_since(since)
+    held = ledger.receipts(lock.serial, since + 1)
+    new = [one for one in _checked(visit, head, receipts) if one[1].seq not in held]
+    indices = ledger.record_receipts(
+        serial=lock.serial,
+        receipts=[data for data, _receipt in new],
+        intent=intent,
+        now=visit.inst.now(),
+    )
+    if new:
         lock.collected(head.seq)
-    return tuple(taken)
+    return tuple(Taken(*one, index) for one, index in zip(new, indices, strict=True))
 
 
 def _checked(visit: Visit, head: Head, receipts: tuple[bytes, ...]) -> list[tuple[bytes, Receipt]]:

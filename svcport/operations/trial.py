@@ -9,10 +9,10 @@ from protocol.objects import Receipt
 from protocol.refusal import SelfTestPart
 from protocol.sealed import Sealed
 from protocol.values import ActResult, Op, Slot, SlotState
-from svcport.errors import FailedError, Reason, SvcportError, UnfinishedError
+from svcport.errors import FailedError, Reason, RefusedError, SvcportError, UnfinishedError
 from svcport.operations.act import boots_now, on_trial
 from svcport.operations.report import with_facts
-from svcport.operations.settle import settle, take_receipts
+from svcport.operations.settle import op_word, settle, take_receipts
 from svcport.operations.visit import Visit
 
 
@@ -88,11 +88,24 @@ def finish_trial(visit: Visit, digest: bytes, ops: tuple[Op, ...]) -> Finished |
     if running is None or running.state is not SlotState.TRYING:
         return None
     if running.digest == digest and act.op in ops:
+        _require_right(visit, act.op)
         return confirm_trial(visit, _open_intent(visit, act.intent_hash), digest)
     with on_trial(visit, None):
         _give_up(visit)
     settle(visit)
     return None
+
+
+def _require_right(visit: Visit, op: Op) -> None:
+    """Refuse (`no-permit`) to confirm an act of an operation that this credential never allows."""
+    credential = visit.inst.credential
+    if op not in credential.effective_ops:
+        word, role = op_word(op), credential.role.name.lower()
+        raise RefusedError(
+            Reason.NO_PERMIT,
+            f"the image on trial came by a {word}, which your credential as {role} cannot confirm",
+            hint="have it confirmed where it was begun, or wait: unconfirmed, it falls back",
+        )
 
 
 def _give_up(visit: Visit) -> None:
@@ -111,9 +124,8 @@ def _open_intent(visit: Visit, intent_hash: bytes) -> Sealed | None:
 
 
 def _close(visit: Visit, intent: Sealed | None, data: bytes, slot: Slot, digest: bytes) -> Finished:
-    """Check the receipt, ask the lock once more what runs, write RESULT and checkpoint."""
+    """Check the receipt, write RESULT and checkpoint, ask the lock once more what runs."""
     taken = next((one for one in take_receipts(visit, intent) if one.data == data), None)
-    visit.inst.ledger.checkpoint(visit.inst.now())
     if taken is None or (taken.receipt.result, taken.receipt.image_digest) != (
         ActResult.DONE,
         digest,
@@ -138,4 +150,4 @@ def _fell_back(visit: Visit, intent: Sealed | None, why: str) -> SvcportError:
         boots=boots,
         hint="svcport diagnose shows why; report the image to the vendor before trying it again",
     )
-    return with_facts(error, lock=visit.snapshot.as_json())
+    return with_facts(error, **visit.facts())

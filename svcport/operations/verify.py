@@ -49,7 +49,7 @@ def verify(inst: Installation, target: Target, progress: Progress) -> Report:
         progress.step("having the lock measure its running image")
         checks = _checks(stay)
         facts = {
-            "lock": stay.snapshot.as_json(),
+            **stay.facts(),
             "checks": [check.as_json() for check in checks],
             "reported": _reported(stay),
         }

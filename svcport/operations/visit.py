@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from svcport.errors import FailedError, Reason, RefusedError, SvcportError
+from svcport.errors import FailedError, Reason, Refusal, RefusedError, SvcportError
 from svcport.locks.errors import NoLockError
 from svcport.locks.service_port import ServicePortLock
 from svcport.locks.snapshot import Snapshot
+from svcport.operations.admission import admit, bring_epoch, check_serial
 from svcport.operations.installation import Installation, Target
 from svcport.operations.progress import Progress
-from svcport.operations.report import with_facts
+from svcport.operations.report import refusals_json, with_facts
 from svcport.transport.adapters import found_ports
+
+log = logging.getLogger(__name__)
 
 SCAN_LIMIT: Final = 64
 """Most ports tried when none is named."""
@@ -27,6 +31,7 @@ class Visit:
 
     Attributes:
         snapshot: replaced by `look`.
+        warnings: what a technician should know, and what stops nothing.
     """
 
     inst: Installation
@@ -34,11 +39,24 @@ class Visit:
     lock: ServicePortLock
     progress: Progress
     snapshot: Snapshot
+    warnings: list[Refusal] = field(default_factory=list)
 
     def look(self) -> Snapshot:
         """Ask the lock everything again."""
         self.snapshot = self.lock.snapshot()
         return self.snapshot
+
+    def warn(self, warning: Refusal) -> None:
+        """Say something that stops nothing: in the log now, and in the report."""
+        log.warning("lock %s: %s", self.lock.serial, warning.message)
+        self.warnings.append(warning)
+
+    def facts(self) -> dict[str, Any]:
+        """What every report of this visit says: `lock`, and `warnings` if there are any."""
+        found: dict[str, Any] = {"lock": self.snapshot.as_json()}
+        if self.warnings:
+            found["warnings"] = refusals_json(tuple(self.warnings))
+        return found
 
 
 @contextlib.contextmanager
@@ -46,26 +64,37 @@ def visit(inst: Installation, target: Target, progress: Progress) -> Iterator[Vi
     """Find the lock, check that it is the expected one, authenticate, take a snapshot.
 
     Raises:
-        RefusedError: `several-locks`, `wrong-lock`.
+        RefusedError: `several-locks`, `wrong-lock`, `credential-expired`, `revoked`, `no-permit`.
         SvcportError: whatever stands in the way.
     """
+    admit(inst)
     progress.step("looking for the lock")
     lock = _connect(inst, target)
     try:
         _expect(lock, target)
-        progress.step(f"opening a session with lock {lock.serial}")
-        lock.authenticate(inst.auth)
-        inst.ledger.remember_certificate(lock.session.certificate)
-        progress.step("asking the lock about its state")
-        stay = Visit(inst, target, lock, progress, lock.snapshot())
+        check_serial(inst, lock.serial)
+        stay = _enter(inst, target, lock, progress)
         try:
             yield stay
         except SvcportError as error:
-            raise with_facts(error, lock=stay.snapshot.as_json()) from error.__cause__
+            raise with_facts(error, **stay.facts()) from error.__cause__
     except BaseException:
         lock.drop()
         raise
     lock.close()
+
+
+def _enter(inst: Installation, target: Target, lock: ServicePortLock, progress: Progress) -> Visit:
+    progress.step(f"opening a session with lock {lock.serial}")
+    lock.authenticate(inst.auth)
+    inst.ledger.remember_certificate(lock.session.certificate)
+    progress.step("asking the lock about its state")
+    warnings: list[Refusal] = []
+    identity = bring_epoch(inst, lock, lock.identify(), warnings.append)
+    stay = Visit(inst, target, lock, progress, lock.snapshot(identity))
+    for warning in warnings:
+        stay.warn(warning)
+    return stay
 
 
 def _connect(inst: Installation, target: Target) -> ServicePortLock:

@@ -132,7 +132,9 @@ class Acts:
 
     def _own_act(self, session: SessionFacts, phases: tuple[Phase, ...]) -> Act:
         act = self._core.state.act
-        if act.phase not in phases or act.session != session.hash:
+        mine = (session.hash, session.credential.key.key_id)
+        # A session that lost its rights may have been taken up by somebody else.
+        if act.phase not in phases or (act.session, act.intent_key) != mine:
             raise RefusedError(RefusalCode.WRONG_STATE, act.phase)
         return act
 
@@ -191,7 +193,7 @@ class Acts:
         else:
             used = ticket
         if used is not None:
-            state = consume(state, used.ticket, core.entropy(NONCE_SIZE))
+            state = consume(state, used, core.entropy(NONCE_SIZE))
         self._used_intents.add(intent.hash)
         act = Act(
             phase=phase,

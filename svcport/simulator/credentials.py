@@ -44,6 +44,8 @@ class Credential:
         certificate_hash: SHA-256 of the certificate object.
         ops: what role, technician and issuer together allow.
         not_before: the latest of both certificates.
+        not_after: the earliest of both; `epoch` is the lowest.
+        issuer: key of the certificate that signed the technician's.
     """
 
     key: SubjectKey
@@ -51,6 +53,17 @@ class Credential:
     role: Role
     ops: Op
     not_before: int
+    not_after: int
+    epoch: int
+    issuer: SubjectKey
+
+    def stands(self, state: LockState) -> bool:
+        """Whether AUTH would still take these certificates: revocations and time have moved on."""
+        try:
+            check_life(state, self.epoch, self.not_after, [self.key, self.issuer])
+        except RefusedError:
+            return False
+        return True
 
     def needs_ticket(self, op: Op) -> bool:
         """Whether `op` needs a ticket from this holder; an owner needs one for everything."""
@@ -79,6 +92,9 @@ def judge_auth(factory: Factory, state: LockState, auth: Auth, session: bytes) -
         technician.role,
         technician.ops & issuer.ops & ROLE_OPS[technician.role],
         max(technician.not_before, issuer.not_before),
+        min(technician.not_after, issuer.not_after),
+        min(technician.epoch, issuer.epoch),
+        issuer.subject,
     )
 
 

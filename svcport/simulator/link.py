@@ -121,13 +121,14 @@ class Link:
 
     def _on_control(self, frame: Frame, now: float) -> Output:
         session = self._session
+        no_session = Output([Frame(FrameType.NO_SESSION, frame.seq, b"").build()])
         if session is None:
-            return Output([Frame(FrameType.NO_SESSION, frame.seq, b"").build()])
+            return no_session
         try:
             plaintext = session.channel.receive(frame)
         except ChannelError:
             self.end_session()
-            return _SILENCE
+            return no_session
         if plaintext is None:
             repeat = session.channel.repeat(frame)
             return Output([repeat]) if repeat else _SILENCE

@@ -48,6 +48,7 @@ from protocol.queries import (
 from protocol.record import Record
 from protocol.refusal import Refusal, RefusalCode
 from protocol.request import Done, Request
+from protocol.statements import EpochTaken, LockNonce, NonceGiven, PutEpoch, PutTime, TimeTaken
 from protocol.values import AfterState, Op, Slot
 from svcport.simulator.acts import Acts
 from svcport.simulator.core import Core
@@ -58,7 +59,8 @@ from svcport.simulator.intents import SessionFacts, signed_hash
 from svcport.simulator.nvm import SECTORS
 from svcport.simulator.refusals import RefusedError
 from svcport.simulator.session import Session
-from svcport.simulator.state import saturated
+from svcport.simulator.state import NONCE_SIZE, saturated
+from svcport.simulator.statements import take_epoch, take_time
 from svcport.simulator.transfer import Transfer
 
 _PAGE_HEAD: Final = 42
@@ -66,13 +68,6 @@ _PAGE_HEAD: Final = 42
 
 _LENGTH_SIZE: Final = 2
 _RECEIPTS_PER_PAGE: Final = 8
-
-_NO_JUDGEMENT: Final = (
-    RefusalCode.WRONG_STATE,
-    RefusalCode.TRANSFER_UNKNOWN,
-    RefusalCode.TRANSFER_INCOMPLETE,
-)
-"""Refusals of COMMIT that say nothing about the image, so nothing about the INTENT."""
 
 
 class Effect(Enum):
@@ -110,6 +105,9 @@ class Requests:
             SelfTest: (Op.INFO, self._self_test),
             SetBaud: (_ANYONE, self._set_baud),
             Close: (_ANYONE, self._close),
+            LockNonce: (Op.INFO, self._lock_nonce),
+            PutEpoch: (_ANYONE, self._put_epoch),
+            PutTime: (_ANYONE, self._put_time),
             Begin: (_ACTS, self._begin),
             Commit: (_ACTS, self._commit),
             Activate: (_ACTS, self._activate),
@@ -136,11 +134,12 @@ class Requests:
     def _refusal(
         self, request: Request[Record], facts: SessionFacts, refused: RefusedError
     ) -> Refusal:
-        """Sign and count the refusal where an INTENT was refused."""
-        intent_hash = self._refused_intent(request, facts, refused.code)
+        """Sign and count the refusal where an INTENT was refused: only BEGIN and ROLLBACK."""
+        core, intent_hash = self._core, None
+        if isinstance(request, Begin | Rollback):
+            intent_hash = signed_hash(core.factory, facts, request.intent)
         if intent_hash is None:
             return Refusal(refused.code, refused.detail)
-        core = self._core
         statement = RefusalStatement(
             serial=core.factory.serial,
             intent_hash=intent_hash,
@@ -150,16 +149,6 @@ class Requests:
         core.nvm.write(replace(core.state, refusals=saturated(core.state.refusals)))
         sealed = statement.seal(core.factory.realm, core.identity)
         return Refusal(refused.code, refused.detail, sealed.build())
-
-    def _refused_intent(
-        self, request: Request[Record], facts: SessionFacts, code: RefusalCode
-    ) -> bytes | None:
-        """Hash of the INTENT that this refuses: the request's, or at COMMIT the open act's."""
-        if isinstance(request, Begin | Rollback):
-            return signed_hash(self._core.factory, facts, request.intent)
-        if isinstance(request, Commit) and code not in _NO_JUDGEMENT:
-            return self._core.state.act.intent_hash
-        return None
 
     def _identify(self, _request: Identify, _s: Session, _f: SessionFacts, now: float) -> Answer:
         core, state = self._core, self._core.state
@@ -178,6 +167,7 @@ class Requests:
             reset_count=state.reset_count,
             time_floor=state.time_floor,
             min_epoch=state.epoch.minimum,
+            epoch_number=state.epoch.number,
         )
         return Answer(identity)
 
@@ -259,6 +249,33 @@ class Requests:
 
     def _close(self, _request: Close, _s: Session, _f: SessionFacts, _now: float) -> Answer:
         return Answer(Done(), Effect.CLOSE)
+
+    def _lock_nonce(self, _request: LockNonce, _s: Session, _f: SessionFacts, _n: float) -> Answer:
+        return Answer(NonceGiven(self._core.state.nonce))
+
+    def _put_epoch(
+        self, request: PutEpoch, session: Session, facts: SessionFacts, _now: float
+    ) -> Answer:
+        core = self._core
+        core.nvm.write(take_epoch(core.factory, core.state, request.statement))
+        epoch = core.state.epoch
+        return Answer(EpochTaken(epoch.number, epoch.minimum, self._drop_fallen(session, facts)))
+
+    def _put_time(
+        self, request: PutTime, session: Session, facts: SessionFacts, _now: float
+    ) -> Answer:
+        core, fresh = self._core, self._core.entropy(NONCE_SIZE)
+        core.nvm.write(
+            take_time(core.factory, core.state, request.statement, request.issuer, fresh)
+        )
+        return Answer(TimeTaken(core.state.time_floor, self._drop_fallen(session, facts)))
+
+    def _drop_fallen(self, session: Session, facts: SessionFacts) -> bool:
+        """Make the session anonymous if what opened it does not stand any more."""
+        falls = not facts.credential.stands(self._core.state)
+        if falls:
+            session.drop()
+        return falls
 
     def _begin(self, request: Begin, session: Session, facts: SessionFacts, now: float) -> Answer:
         core, mine = self._core, self._core.factory

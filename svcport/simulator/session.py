@@ -46,9 +46,14 @@ class Session:
 
     def authenticate(self, credential: Credential, head: Head, now: float) -> SessionFacts:
         """AUTH has succeeded; `head` is what its answer says."""
-        self._opened_at = now
+        self.touch(now)
         self.facts = SessionFacts(self.keys.handshake_hash, credential, head)
         return self.facts
+
+    def drop(self) -> None:
+        """Be anonymous again: AUTH anew, or nothing; the transfer ends, the act stays."""
+        self.facts = None
+        self.transfer = None
 
     def next_transfer_id(self) -> int:
         """1, 2, 3 ... within the session."""
@@ -60,7 +65,7 @@ class Session:
         self._last_at = now
 
     def shorten(self, limit_s: int) -> None:
-        """End the session earlier: no later than `limit_s` after AUTH."""
+        """End the session earlier: no later than `limit_s` after the handshake."""
         self._limit_s = min(self._limit_s, float(limit_s))
 
     @property

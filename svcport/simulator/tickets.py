@@ -9,7 +9,7 @@ from protocol.errors import ProtocolError
 from protocol.objects import IssuerCertificate, Ticket, TicketMode, nonce_hash, ticket_id
 from protocol.refusal import RefusalCode
 from protocol.sealed import Sealed
-from protocol.values import Op
+from protocol.values import Op, Role
 from svcport.simulator.credentials import Credential, judge_issuer, raised_floor
 from svcport.simulator.factory import Factory
 from svcport.simulator.refusals import RefusedError
@@ -30,6 +30,8 @@ class JudgedTicket:
 
     id: bytes
     ticket: Ticket
+    not_before: int
+    """Unix time that has passed if ticket and issuer are true."""
 
 
 def judge_ticket(
@@ -50,12 +52,15 @@ def judge_ticket(
         sealed = Sealed.parse(ticket)
         sealed.verify(certificate.subject)
         body = Ticket.read(sealed)
-        judged = JudgedTicket(ticket_id(certificate.subject.key_id, body), body)
+        number = ticket_id(certificate.subject.key_id, body)
+        judged = JudgedTicket(number, body, max(body.issued_at, certificate.not_before))
     except ProtocolError as error:
         raise RefusedError(RefusalCode.TICKET_INVALID) from error
     if sealed.realm is not factory.realm or not _may_sign(factory, certificate, body):
         raise RefusedError(RefusalCode.TICKET_INVALID)
     _check_binding(factory, state, holder, body, image_digest)
+    if (holder.role, op, body.mode) == (Role.DEPOT, Op.RESTORE, TicketMode.COUNTER):
+        raise RefusedError(RefusalCode.TICKET_INVALID)
     if not op & body.ops & certificate.ops:
         raise RefusedError(RefusalCode.NOT_ALLOWED)
     return judged
@@ -75,9 +80,10 @@ def check_unused(state: LockState, ticket: Ticket) -> None:
         raise RefusedError(RefusalCode.TICKET_USED)
 
 
-def consume(state: LockState, ticket: Ticket, fresh_nonce: bytes) -> LockState:
+def consume(state: LockState, judged: JudgedTicket, fresh_nonce: bytes) -> LockState:
     """The state in which the ticket is used; the caller writes it with the act that uses it."""
-    state = replace(state, time_floor=raised_floor(state, ticket.issued_at))
+    ticket = judged.ticket
+    state = replace(state, time_floor=raised_floor(state, judged.not_before))
     if ticket.mode is TicketMode.NONCE:
         return replace(state, nonce=fresh_nonce)
     counter, window = _counter(ticket), state.tickets

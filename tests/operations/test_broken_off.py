@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from fieldkit import Field, LoudSilence, make_field
 
+from svcport.audit.ledger import Ledger
 from svcport.audit.verify import verify_ledger
 from svcport.audit.view import LedgerView
 from svcport.errors import (
     FailedError,
     Outcome,
     Reason,
+    RecordsError,
     SvcportError,
     UnfinishedError,
     UnknownOutcomeError,
@@ -180,3 +182,22 @@ def test_a_lock_power_cut_in_mid_upload_is_restored_by_the_next_try(field: Field
     field.progress = LoudSilence()
     report = field.restore()
     assert report.members()["transfer"]["resumed"] is True
+
+
+def test_a_disk_that_fills_up_during_the_trial_does_not_hide_that_the_lock_changed(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_facts: object) -> None:
+        raise RecordsError(Reason.STORAGE, "ledger: no space left on device")
+
+    field.progress = Interrupter(
+        "confirming", lambda: monkeypatch.setattr(Ledger, "record_receipts", full)
+    )
+    with pytest.raises(RecordsError) as failed:
+        field.restore()
+    assert "the lock may have been changed" in failed.value.message
+    assert "reconcile" in failed.value.hint
+    monkeypatch.undo()
+    field.progress = LoudSilence()
+    assert [r["result"] for r in field.reconcile().members()["recovered"]] == ["done"]
+    assert field.restore().outcome is Outcome.NOTHING_TO_DO

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from simulator.actkit import (
     BAD,
@@ -25,6 +27,7 @@ from simulator.trainer import (
     TECHNICIAN,
     digest,
     image,
+    issuer_certificate,
     paper,
     technician_certificate,
 )
@@ -36,6 +39,7 @@ from protocol.objects import (
 )
 from protocol.queries import Identify, SelfTest, Slots
 from protocol.refusal import RefusalCode, SelfTestPart
+from protocol.scope import serial_range
 from protocol.sealed import Sealed
 from protocol.values import (
     SECTOR_SIZE,
@@ -47,6 +51,8 @@ from protocol.values import (
     SlotState,
 )
 from svcport.simulator.flash import SLOT_ADDRESS
+from svcport.simulator.nvm import Nvm
+from svcport.simulator.state import LockState, Trial
 
 
 @pytest.fixture
@@ -249,6 +255,52 @@ def test_a_continuation_is_judged_afresh(host: Host) -> None:
     host.technician_cert = technician_certificate(subject=DEPOT.subject)
     host.login()
     assert begin_refused(host, FIXED, Op.RESTORE, order) is RefusalCode.TICKET_HOLDER
+
+
+@pytest.mark.parametrize("what", ["epoch of the ticket", "issuer's scope", "issuer's end"])
+def test_a_continuation_needs_papers_that_still_stand(host: Host, what: str) -> None:
+    order = paper(Op.RESTORE, digest(FIXED))
+    host.begin(FIXED, Op.RESTORE, order)
+    core = host.board.core
+    if what == "epoch of the ticket":
+        core.nvm.write(replace(core.state, epoch=replace(core.state.epoch, minimum=2)))
+        host.issuer_cert = issuer_certificate(epoch=2)
+        host.technician_cert = technician_certificate(epoch=2)
+        wanted = RefusalCode.REVOKED
+    elif what == "issuer's scope":
+        order = replace(order, issuer=issuer_certificate(scope=(serial_range("Z", "Z"),)))
+        wanted = RefusalCode.OUT_OF_SCOPE
+    else:
+        order = replace(order, issuer=issuer_certificate(not_after=core.state.time_floor - 1))
+        wanted = RefusalCode.TICKET_EXPIRED
+    host.login()
+    assert begin_refused(host, FIXED, Op.RESTORE, order) is wanted
+
+
+@pytest.mark.parametrize("op", [Op.UPDATE, Op.ROLLBACK])
+def test_an_act_opened_before_a_pending_boot_calls_it_off_in_the_same_record(
+    host: Host, op: Op, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = paper(Op.ROLLBACK, digest(GOOD))
+    core = host.board.core
+    if op is Op.UPDATE:
+        host.send_image(FIXED)
+    else:
+        host.begin(GOOD, Op.RESTORE, paper(Op.RESTORE, digest(GOOD), 2), sectors=[])
+    pending = replace(core.state.boot, candidate=core.target, trial=Trial.PENDING)
+    act = replace(core.state.act, phase=Phase.PENDING)
+    core.nvm.write(replace(core.state, boot=pending, act=act))
+    written: list[LockState] = []
+    write = Nvm.write
+    monkeypatch.setattr(Nvm, "write", lambda nvm, s: (written.append(s), write(nvm, s))[1])
+    if op is Op.UPDATE:
+        host.begin(NEXT)
+        assert (written[0].boot.trial, written[0].act.phase) == (Trial.NONE, Phase.WRITING)
+    else:
+        host.rollback(GOOD, order)
+        assert (written[0].boot.trial, written[0].act.op) == (Trial.PENDING, Op.ROLLBACK)
+    assert written[0].act.image_digest == digest(NEXT if op is Op.UPDATE else GOOD)
+    assert written[0].head.seq == 1
 
 
 def test_an_act_survives_a_power_cut_and_its_sectors_are_not_sent_again(host: Host) -> None:

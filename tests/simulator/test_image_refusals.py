@@ -52,7 +52,8 @@ def commit_code(host: Host, data: bytes, digest_: bytes, op: Op = Op.UPDATE) -> 
     assert sender.state is TransferState.COMPLETE
     with pytest.raises(RefusedByLock) as caught:
         host.call(Commit(ready.transfer_id))
-    assert caught.value.refusal.statement
+    assert caught.value.refusal.statement == b""  # its INTENT was accepted, and stays open
+    assert host.board.core.state.refusals == 0
     assert host.call(ActStatus()).phase is Phase.WRITING
     return code_of(caught)
 

@@ -21,6 +21,7 @@ from simulator.hostdriver import (
     Silence,
 )
 from simulator.trainer import (
+    DEPOT,
     LOCK,
     SERIAL,
     STRANGER,
@@ -38,10 +39,11 @@ from protocol.objects import (
     TicketMode,
     nonce_hash,
 )
-from protocol.queries import Battery, SelfTest
+from protocol.queries import Battery, Identify, SelfTest
 from protocol.refusal import RefusalCode, SelfTestPart
 from protocol.scope import serial_range
 from protocol.sealed import Sealed
+from protocol.statements import LockNonce
 from protocol.values import (
     Head,
     Op,
@@ -197,6 +199,24 @@ def test_an_issuer_that_may_not_give_counter_tickets_is_refused(host: Host, issu
     assert begin_refused(host, FIXED, Op.RESTORE, order) is RefusalCode.TICKET_INVALID
 
 
+@pytest.mark.parametrize(("ticket_class", "good"), [(0, False), (1, True), (2, True)])
+def test_any_issuer_of_nonce_tickets_will_do_and_the_counter_has_one(
+    host: Host, ticket_class: int, good: bool
+) -> None:
+    issuer = issuer_certificate(subject=DEPOT.subject, ticket_class=ticket_class)
+    nonce = nonce_hash(host.call(LockNonce()).nonce)
+    counted = replace(paper(Op.RESTORE, digest(FIXED), by=DEPOT), issuer=issuer)
+    assert begin_refused(host, FIXED, Op.RESTORE, counted) is RefusalCode.TICKET_INVALID
+    order = paper(
+        Op.RESTORE, digest(FIXED), None, by=DEPOT, mode=TicketMode.NONCE, nonce_hash=nonce
+    )
+    order = replace(order, issuer=issuer)
+    if good:
+        host.begin(FIXED, Op.RESTORE, order)
+    else:
+        assert begin_refused(host, FIXED, Op.RESTORE, order) is RefusalCode.TICKET_INVALID
+
+
 def test_counters_work_out_of_order_within_64_and_once_each(host: Host) -> None:
     def code(counter: int) -> RefusalCode | None:
         try:
@@ -254,3 +274,45 @@ def test_an_owner_updates_on_a_ticket_only() -> None:
     host.login()
     assert begin_refused(host) is RefusalCode.NO_TICKET
     host.send_image(FIXED, Op.UPDATE, paper(Op.UPDATE, digest(FIXED)))
+
+
+@pytest.mark.parametrize("op", [Op.ROLLBACK, Op.RESTORE, Op.ERASE])
+def test_an_owner_may_nothing_but_update_whatever_papers_say(op: Op) -> None:
+    host = make_host()
+    mine = (serial_range(SERIAL, SERIAL),)
+    host.issuer_cert = issuer_certificate(ops=Op(0xFF))
+    host.technician_cert = technician_certificate(role=Role.OWNER, scope=mine, ops=Op(0xFF))
+    host.login()
+    order = paper(op, digest(GOOD))
+    refused = RefusalCode.INTENT_INVALID if op is Op.ERASE else RefusalCode.NOT_ALLOWED
+    with pytest.raises(RefusedByLock) as caught:
+        host.rollback(GOOD, order) if op is Op.ROLLBACK else host.begin(GOOD, op, order)
+    assert code_of(caught) is refused
+
+
+def test_a_depot_restores_with_nonce_tickets_and_rolls_back_with_either() -> None:
+    host = make_host()
+    host.technician_cert = technician_certificate(role=Role.DEPOT)
+    host.login()
+    counted = paper(Op.RESTORE, digest(FIXED))
+    assert begin_refused(host, FIXED, Op.RESTORE, counted) is RefusalCode.TICKET_INVALID
+    nonce = host.call(LockNonce()).nonce
+    bound = paper(
+        Op.RESTORE, digest(FIXED), None, mode=TicketMode.NONCE, nonce_hash=nonce_hash(nonce)
+    )
+    host.begin(FIXED, Op.RESTORE, bound)
+    assert host.call(LockNonce()).nonce != nonce
+    host = make_host()
+    host.technician_cert = technician_certificate(role=Role.DEPOT)
+    host.login()
+    host.rollback(GOOD, paper(Op.ROLLBACK, digest(GOOD)))
+
+
+def test_a_used_ticket_and_its_issuer_raise_the_time_floor(host: Host) -> None:
+    floor = host.call(Identify()).time_floor
+    host.begin(FIXED, Op.RESTORE, paper(Op.RESTORE, digest(FIXED), issued_at=floor + 50))
+    assert host.call(Identify()).time_floor == floor + 50
+    order = paper(Op.RESTORE, digest(GOOD), 2)
+    order = replace(order, issuer=issuer_certificate(not_before=floor + 70))
+    host.begin(GOOD, Op.RESTORE, order)
+    assert host.call(Identify()).time_floor == floor + 70

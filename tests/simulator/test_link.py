@@ -182,13 +182,15 @@ def test_a_resent_request_gets_the_same_bytes_and_is_not_carried_out_twice(insid
 
 def test_another_request_under_a_used_number_ends_the_session(inside: Host) -> None:
     inside.call(Battery())
-    [] = answers(inside, Frame(FrameType.CONTROL, 1, b"x" * 40).build())
+    [frame] = answers(inside, Frame(FrameType.CONTROL, 1, b"x" * 40).build())
+    assert (frame.type, frame.seq) == (FrameType.NO_SESSION, 1)
     [frame] = answers(inside, inside.channel.send(encode_request(Battery())))
     assert frame.type is FrameType.NO_SESSION
 
 
-def test_a_broken_seal_ends_the_session_in_silence(inside: Host) -> None:
-    assert answers(inside, Frame(FrameType.CONTROL, 1, b"x" * 40).build()) == []
+def test_a_broken_seal_ends_the_session_and_the_lock_says_so(inside: Host) -> None:
+    [frame] = answers(inside, Frame(FrameType.CONTROL, 1, b"x" * 40).build())
+    assert (frame.type, frame.seq) == (FrameType.NO_SESSION, 1)
     [frame] = answers(inside, inside.channel.send(encode_request(Battery())))
     assert frame.type is FrameType.NO_SESSION
 
