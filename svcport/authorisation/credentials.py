@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from protocol.errors import ProtocolError
 from protocol.objects import EpochStatement, IssuerCertificate, TechnicianCertificate
 from protocol.sealed import Realm, Sealed, Signer
 from protocol.values import Op, Role
-from svcport.authorisation.files import not_set_up, read_sealed, read_small, write_changed
-from svcport.authorisation.keyfile import Passphrase, inspect_key, refuse_shared, unlock
+from svcport.authorisation.files import not_set_up, read_sealed, write_changed
+from svcport.authorisation.keyplace import StoredReference, find_key, store_key
+from svcport.authorisation.locked import Secret
 from svcport.authorisation.standing import Moment
 from svcport.authorisation.times import at
 from svcport.authorisation.trust import Trust
@@ -22,7 +22,6 @@ from svcport.home import Home
 
 ISSUER_FILE: Final = "issuer.svc"
 TECHNICIAN_FILE: Final = "technician.svc"
-KEY_FILE: Final = "technician.key"
 
 ROLE_OPS: Final = {
     Role.TECHNICIAN: (Op.INFO | Op.LOGS | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.OVERRIDE),
@@ -107,7 +106,7 @@ class Credential:
     signer: Signer
 
     @classmethod
-    def load(cls, home: Home, trust: Trust, passphrase: Passphrase | None = None) -> Credential:
+    def load(cls, home: Home, trust: Trust, secret: Secret | None = None) -> Credential:
         """Read and unlock a home's credential.
 
         Raises:
@@ -116,14 +115,8 @@ class Credential:
             RecordsError: a file cannot be read (`storage`).
         """
         certificates = Certificates.load(home, trust)
-        path = home.credential / KEY_FILE
-        data = read_small(path)
-        refuse_shared(path)
-        require_match(data, path, certificates)
-        signer = unlock(data, str(path), passphrase)
-        if signer.subject != certificates.technician.subject:
-            raise not_set_up(f"{path} holds another key than the one it shows")
-        return cls(certificates, signer)
+        place = find_key(home, certificates.technician.subject)
+        return cls(certificates, place.open(certificates.technician.subject, secret))
 
     @property
     def technician(self) -> TechnicianCertificate:
@@ -175,20 +168,15 @@ class Credential:
         return self.signer.sign(realm.auth_domain + handshake_hash + certificate)
 
 
-def require_match(key: bytes, path: Path, certificates: Certificates) -> None:
-    """RefusedError (`not-set-up`) unless a key file shows the key that the certificate names."""
-    shown, named = inspect_key(key, str(path)).subject, certificates.technician.subject
-    if shown != named:
-        raise not_set_up(
-            f"{path} holds key {shown.key_id.hex()}, the certificate names {named.key_id.hex()}"
-        )
-
-
-def store_credential(home: Home, issuer: Sealed, technician: Sealed, key: bytes) -> None:
+def store_credential(
+    home: Home, issuer: Sealed, technician: Sealed, key: bytes | StoredReference | None
+) -> None:
     """Write a credential, the technician's certificate last: with it the home is set up.
 
-    `key` is the content of a key file. RecordsError (`storage`) if the disk fails.
+    `key` is the content of a key file, or says where the key is; None keeps what is there.
+    RecordsError (`storage`) if the disk fails.
     """
-    write_changed(home.credential / KEY_FILE, key, private=True)
+    if key is not None:
+        store_key(home, key)
     write_changed(home.credential / ISSUER_FILE, issuer.build())
     write_changed(home.credential / TECHNICIAN_FILE, technician.build())

@@ -6,10 +6,8 @@ arguments where the signer's key is Ed25519.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 from protocol.objects import (
@@ -25,17 +23,13 @@ from protocol.scope import EVERYTHING, ScopeItem
 from protocol.sealed import Realm, Sealed, Signer, SubjectKey
 from protocol.values import Op, Role
 from svcport.authorisation.credentials import ROLE_OPS
-from svcport.authorisation.files import read_small
 from svcport.authorisation.request import op_names
 from svcport.authorisation.scope import names_one_lock
 from svcport.authorisation.tickets import CLASS_COUNTER, WITH_IMAGE
-from svcport.errors import Reason, RecordsError, RefusedError
-from svcport.home import write_whole
+from svcport.errors import Reason, RefusedError
 
 COUNTER_LIMIT: Final = (1 << 64) - 1
 NONCE_SIZE: Final = 16
-COUNTERS_FILE_LIMIT: Final = 1 << 28
-"""Most bytes of the counters' file: some millions of locks."""
 
 
 def make_issuer_certificate(
@@ -149,7 +143,7 @@ class TicketOrder:
 
 
 def make_counter_ticket(issuer: Signer, realm: Realm, order: TicketOrder, counter: int) -> Sealed:
-    """A ticket prepared before a trip; `counter` from `TicketCounters`, never used before."""
+    """A ticket prepared before a trip; `counter` from the issuance log, never used before."""
     if not 1 <= counter <= COUNTER_LIMIT:
         raise _usage(f"a ticket counter is 1..{COUNTER_LIMIT}, not {counter}")
     return _seal_ticket(issuer, realm, order, TicketMode.COUNTER, None, counter)
@@ -182,45 +176,6 @@ def make_epoch(
         min_epoch=min_epoch, issued_at=issued_at, revoked=tuple(revoked), number=number
     )
     return body.seal(realm, root)
-
-
-@dataclass(slots=True)
-class TicketCounters:
-    """The last counter issued for each lock. `save` before a ticket leaves the issuer's hands."""
-
-    last: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: Path) -> TicketCounters:
-        """Read the state; RecordsError (`ledger-damaged`) if it is damaged.
-
-        A missing file is RefusedError (`not-set-up`), never a fresh start: counters that begin
-        again would make tickets that locks take for used.
-        """
-        data = read_small(path, COUNTERS_FILE_LIMIT)
-        try:
-            content = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise _damaged(path, str(error)) from error
-        if not isinstance(content, dict):
-            raise _damaged(path, "wanted one JSON object")
-        if not all(type(n) is int and 0 <= n <= COUNTER_LIMIT for n in content.values()):
-            raise _damaged(path, "a counter is no number of 64 bits")
-        return cls(content)
-
-    def save(self, path: Path) -> None:
-        """Write the state whole; RecordsError (`storage`) if the disk fails."""
-        write_whole(path, self.build())
-
-    def build(self) -> bytes:
-        """The file's content."""
-        return json.dumps(self.last, sort_keys=True, indent=1).encode() + b"\n"
-
-    def take(self, lock_serial: str) -> int:
-        """The next counter for a lock; the first is 1."""
-        counter = self.last.get(lock_serial, 0) + 1
-        self.last[lock_serial] = counter
-        return counter
 
 
 def _seal_ticket(
@@ -262,7 +217,3 @@ def _require_period(not_before: int, not_after: int) -> None:
 
 def _usage(message: str) -> RefusedError:
     return RefusedError(Reason.USAGE, message)
-
-
-def _damaged(path: Path, why: str) -> RecordsError:
-    return RecordsError(Reason.LEDGER_DAMAGED, f"{path} is damaged: {why}")

@@ -31,6 +31,10 @@ from svcport.authorisation.tickets import HeldTicket, Holder, judge_ticket, name
 from svcport.errors import Reason, Refusal, RefusedError, in_order
 
 _AUTHORISED: Final = object()
+_OWNER_HINT: Final = (
+    "an owner can bring the newer version that the catalogue approves, with the vendor's "
+    "self-service ticket: svcport restore; have a technician do anything else"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ def _rights(credential: Credential, request: PermitRequest) -> tuple[Refusal, ..
         ("your issuer's certificate", credential.issuer.ops),
     )
     hint = f"ask for a credential that allows {request.op_name}"
+    if role is Role.OWNER:
+        hint = _OWNER_HINT
     found = [
         Refusal(Reason.NO_PERMIT, f"{who} does not allow {request.op_name}", hint)
         for who, ops in parties

@@ -13,15 +13,21 @@ from datetime import datetime
 from pathlib import Path
 
 from protocol.errors import ProtocolError
-from protocol.sealed import Realm
+from protocol.sealed import Realm, SubjectKey
 from protocol.values import Role
-from svcport.authorisation.credentials import (
-    KEY_FILE,
-    Certificates,
-    require_match,
-    store_credential,
-)
+from svcport.authorisation.credentials import Certificates, store_credential
 from svcport.authorisation.files import not_set_up, read_small, write_changed
+from svcport.authorisation.keyfile import inspect_key
+from svcport.authorisation.keyplace import (
+    KEY_FILE,
+    REFERENCE_FILE,
+    KeyPlace,
+    StoredReference,
+    find_key,
+    try_key,
+)
+from svcport.authorisation.locked import Secret
+from svcport.authorisation.references import KeyFile, KeyReference
 from svcport.authorisation.tickets import (
     TICKET_FILE_LIMIT,
     HeldTicket,
@@ -48,22 +54,34 @@ class SetupReport:
 class _Bundle:
     trust: Trust
     certificates: Certificates
-    key: bytes
+    key: bytes | StoredReference | None
     tickets: tuple[HeldTicket, ...]
 
 
-def import_bundle(source: Path, home: Home, now: datetime) -> SetupReport:
+def import_bundle(
+    source: Path,
+    home: Home,
+    now: datetime,
+    *,
+    key: KeyReference | None = None,
+    secret: Secret | None = None,
+) -> SetupReport:
     """Import trust, credential and tickets; the catalogue is imported elsewhere.
 
     Args:
         source: the bundle's folder.
         home: what to set up; may be set up already, by the same vendor.
         now: aware; a credential that has ended is not imported.
+        key: where the technician's key is and stays; it is opened, and signs once. None takes the
+            bundle's key file, or keeps the key that the home has.
+        secret: asked for the passphrase or PIN of `key`.
 
     Raises:
         RefusedError: a piece is missing, damaged or not signed as it must be (`not-set-up`); the
             home belongs to another vendor or kind (`lock-identity`); the credential is no good any
-            more (`credential-expired`, `revoked`). Nothing was written.
+            more (`credential-expired`, `revoked`); `key` stays locked (`signer-locked`). Nothing
+            was written.
+        FailedError: `key` does not sign (`signer-locked`).
         RecordsError: the home cannot be written (`storage`).
     """
     if not source.is_dir():
@@ -71,7 +89,7 @@ def import_bundle(source: Path, home: Home, now: datetime) -> SetupReport:
             Reason.USAGE, f"{source} is no folder", hint="give the folder you got from the vendor"
         )
     try:
-        bundle = _read_bundle(Home(source))
+        bundle = _read_bundle(Home(source), home, ask_key=key is None)
     except RecordsError as error:
         raise not_set_up(f"the bundle cannot be read: {error}") from error
     _refuse_other_vendor(home, bundle.trust)
@@ -79,8 +97,11 @@ def import_bundle(source: Path, home: Home, now: datetime) -> SetupReport:
     refusals = bundle.certificates.standing(now, trust.epoch_statement)
     if refusals:
         raise RefusedError.of(refusals)
-    _write(bundle, trust, home)
     certificates = bundle.certificates
+    if key is not None:
+        stored = try_key(key, certificates.technician.subject, secret)
+        bundle = dataclasses.replace(bundle, key=stored)
+    _write(bundle, trust, home)
     return SetupReport(
         certificates.holder,
         certificates.role,
@@ -90,16 +111,32 @@ def import_bundle(source: Path, home: Home, now: datetime) -> SetupReport:
     )
 
 
-def _read_bundle(bundle: Home) -> _Bundle:
+def _read_bundle(bundle: Home, home: Home, *, ask_key: bool) -> _Bundle:
     trust = Trust.load(bundle)
     certificates = Certificates.load(bundle, trust)
-    path = bundle.credential / KEY_FILE
-    key = read_small(path)
-    require_match(key, path, certificates)
+    key = _offered_key(bundle, home, certificates.technician.subject) if ask_key else None
     holder = certificates.technician.subject.key_id
     reader = TicketReader(trust)
     tickets = tuple(_read_ticket(p, reader, holder) for p in sorted(bundle.tickets.glob("*.svc")))
     return _Bundle(trust, certificates, key, tickets)
+
+
+def _offered_key(bundle: Home, home: Home, subject: SubjectKey) -> bytes | None:
+    """The bundle's key file; None if there is none, but the home has the key already."""
+    path = bundle.credential / KEY_FILE
+    if path.exists():
+        data = read_small(path)
+        KeyPlace(KeyFile(path), inspect_key(data, str(path)).subject).require(subject)
+        return data
+    if not any((home.credential / name).exists() for name in (KEY_FILE, REFERENCE_FILE)):
+        raise RefusedError(
+            Reason.NOT_SET_UP,
+            f"{path} is missing, and {home.root} has no key",
+            hint="say where the key is: svcport setup --from DIR --key FILE, pkcs11:... or "
+            "ssh-agent:...",
+        )
+    find_key(home, subject).require(subject)
+    return None
 
 
 def _read_ticket(path: Path, reader: TicketReader, holder: bytes) -> HeldTicket:

@@ -129,9 +129,13 @@ class Trust:
         write_changed(folder / "manufacturer.key", _key_bytes(self.manufacturer))
         self._write_image_keys(folder / "images")
         write_changed(folder / "catalogue" / "1.root.json", self.catalogue_root)
-        if self.epoch is not None:
-            write_changed(folder / "epoch.svc", self.epoch.build())
+        self.write_epoch(home)
         write_changed(folder / "vendor.json", self.vendor.build())
+
+    def write_epoch(self, home: Home) -> None:
+        """Write the newest EPOCH alone, as it comes between two setups; RecordsError if not."""
+        if self.epoch is not None:
+            write_changed(home.trust / "epoch.svc", self.epoch.build())
 
     def _write_image_keys(self, folder: Path) -> None:
         wanted = {f"{hashlib.sha256(pem).hexdigest()[:16]}.pem": pem for pem in self.image_keys}

@@ -25,7 +25,7 @@ from protocol.objects import EpochStatement
 from protocol.scope import serial_range
 from protocol.sealed import Realm
 from protocol.values import Op, Role
-from svcport.authorisation import credentials
+from svcport.authorisation import keyplace
 from svcport.authorisation.credentials import Certificates, Credential
 from svcport.authorisation.keyfile import write_key_file
 from svcport.errors import Reason, RefusedError
@@ -97,7 +97,8 @@ def test_certificates_are_read_without_the_passphrase(home: Home) -> None:
         Credential.load(home, maker.trust)
     assert caught.value.reason is Reason.SIGNER_LOCKED
     assert (
-        Credential.load(home, maker.trust, lambda: b"secret").signer.subject == TECHNICIAN.subject
+        Credential.load(home, maker.trust, lambda _name: b"secret").signer.subject
+        == TECHNICIAN.subject
     )
 
 
@@ -208,8 +209,8 @@ def test_a_key_that_is_not_the_certificates_is_not_set_up(home: Home) -> None:
 
 def test_what_unlocks_must_be_what_was_shown(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     Maker().write(home)
-    monkeypatch.setattr(credentials, "unlock", lambda *_: ISSUER)
-    assert "another key" in refused(home, Maker()).message
+    monkeypatch.setattr(keyplace, "open_signer", lambda *_: ISSUER)
+    assert "the certificate names" in refused(home, Maker()).message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has modes")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +10,11 @@ from protocol.objects import EpochStatement, LockCertificate, Ticket, TicketMode
 from protocol.sealed import Realm
 from protocol.values import Op, Role
 from svcport.authorisation.issuer import (
-    TicketCounters,
     make_counter_ticket,
     make_lock_certificate,
     make_nonce_ticket,
 )
-from svcport.errors import Reason, RecordsError, RefusedError
+from svcport.errors import Reason, RefusedError
 
 REALM = Realm.PRODUCTION
 
@@ -88,28 +86,3 @@ def test_values_that_do_not_fit_are_not_signed() -> None:
         Maker().ticket(lock_serial="S" * 17)
     with pytest.raises(MalformedObjectError):
         Maker().ticket(holder=ROOT.subject.raw)
-
-
-def test_counters_rise_by_one_for_each_lock(tmp_path: Path) -> None:
-    counters = TicketCounters()
-    assert [counters.take("A"), counters.take("A"), counters.take("B")] == [1, 2, 1]
-    counters.save(tmp_path / "counters.json")
-    again = TicketCounters.load(tmp_path / "counters.json")
-    assert (again.take("A"), again.take("B"), again.take("C")) == (3, 2, 1)
-
-
-def test_missing_counters_do_not_begin_again(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError) as caught:
-        TicketCounters.load(tmp_path / "counters.json")
-    assert caught.value.reason is Reason.NOT_SET_UP
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b'{"A": "1"}', b'{"A": -1}', b'{"A": true}', b'{"A": 1.5}', b"\xff"]
-)
-def test_damaged_counters_are_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "counters.json"
-    path.write_bytes(content)
-    with pytest.raises(RecordsError, match="damaged") as caught:
-        TicketCounters.load(path)
-    assert caught.value.reason is Reason.LEDGER_DAMAGED

@@ -1,0 +1,147 @@
+"""Issuing certificates: of technicians, depots and owners by an issuer, of issuers by the root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.errors import ProtocolError
+from protocol.scope import ScopeItem
+from protocol.sealed import Realm, Sealed, Signer, SubjectKey
+from protocol.values import Op, Role
+from svcport.authorisation.desk import Desk, misfit
+from svcport.authorisation.issuance import IssuedKind
+from svcport.authorisation.issuer import make_issuer_certificate, make_technician_certificate
+from svcport.authorisation.limits import CREDENTIAL_DAYS, DAY_S, ISSUER_DAYS, credential_refusals
+from svcport.authorisation.request import op_names
+from svcport.errors import Reason, RefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialOrder:
+    """What a credential is for.
+
+    Attributes:
+        days: None for as long as role and issuer allow.
+        serial: 8 random bytes, the certificate's number.
+    """
+
+    subject: SubjectKey
+    role: Role
+    ops: Op
+    scope: tuple[ScopeItem, ...]
+    name: str | None
+    days: int | None
+    serial: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerOrder:
+    """What an issuer's certificate is for: see `make_issuer_certificate`; unix seconds."""
+
+    subject: SubjectKey
+    ops: Op
+    scope: tuple[ScopeItem, ...] | None
+    ticket_class: int
+    epoch: int
+    not_before: int
+    days: int
+
+    @property
+    def not_after(self) -> int:
+        """When it ends."""
+        return self.not_before + self.days * DAY_S
+
+
+def sign_credential(desk: Desk, issuer: Signer, order: CredentialOrder) -> Sealed:
+    """A technician's, depot's or owner's certificate, logged.
+
+    Raises:
+        RefusedError: issuer or role may not (`no-permit`, `credential-expired`, `revoked`), or a
+            value does not fit its field (`usage`). Nothing was signed.
+        RecordsError: the log fails.
+    """
+    begin, authority = desk.seconds, desk.authority
+    longest = min(begin + CREDENTIAL_DAYS[order.role] * DAY_S, authority.issuer.not_after)
+    end = longest if order.days is None else begin + order.days * DAY_S
+    desk.refuse_issuer(
+        credential_refusals(
+            authority.issuer,
+            role=order.role,
+            ops=order.ops,
+            scope=order.scope,
+            not_before=begin,
+            not_after=end,
+        )
+    )
+    try:
+        sealed = make_technician_certificate(
+            issuer,
+            authority.realm,
+            subject=order.subject,
+            role=order.role,
+            ops=order.ops,
+            scope=order.scope,
+            epoch=authority.epoch,
+            not_before=begin,
+            not_after=end,
+            serial=order.serial,
+            name=order.name,
+        )
+    except ProtocolError as error:
+        raise misfit(error) from error
+    desk.log.record(
+        desk.entry(
+            IssuedKind.CREDENTIAL,
+            issuer.subject,
+            holder=order.subject.key_id.hex(),
+            name=order.name or "",
+            mode=order.role.name.lower(),
+            ops=op_names(order.ops),
+            not_after=end,
+            object=sealed.digest.hex(),
+        )
+    )
+    return sealed
+
+
+def issuer_certificate(root: Signer, realm: Realm, order: IssuerOrder) -> Sealed:
+    """An issuer's certificate; log it with `log_issuer` before it leaves the vendor's hands.
+
+    Raises:
+        RefusedError: it would last too long (`no-permit`), or a value does not fit (`usage`).
+    """
+    if order.days > ISSUER_DAYS:
+        raise RefusedError(
+            Reason.NO_PERMIT,
+            f"an issuer's certificate ends after {ISSUER_DAYS} days, {order.days} were asked for",
+            hint="give fewer --days, and renew it in time",
+        )
+    try:
+        return make_issuer_certificate(
+            root,
+            realm,
+            subject=order.subject,
+            ops=order.ops,
+            scope=order.scope,
+            epoch=order.epoch,
+            not_before=order.not_before,
+            not_after=order.not_after,
+            ticket_class=order.ticket_class,
+        )
+    except ProtocolError as error:
+        raise misfit(error) from error
+
+
+def log_issuer(desk: Desk, root: SubjectKey, order: IssuerOrder, sealed: Sealed) -> None:
+    """Put an issuer's certificate into the log; RecordsError if that fails."""
+    desk.log.record(
+        desk.entry(
+            IssuedKind.ISSUER,
+            root,
+            holder=order.subject.key_id.hex(),
+            mode=f"tickets of class {order.ticket_class}",
+            ops=op_names(order.ops),
+            not_after=order.not_after,
+            object=sealed.digest.hex(),
+        )
+    )
