@@ -7,6 +7,7 @@ critical may be ignored by an older reader. Numbers are shared: protocol/README,
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
@@ -70,23 +71,26 @@ class Body:
         """
         if sealed.type is not cls.TYPE:
             raise MalformedObjectError(f"wanted {cls.TYPE.name}, this object is {sealed.type.name}")
-        present = {t.number: t for t in sealed.body}
+        table = _table_of(cls)
         values = {}
-        for name, spec in _fields(cls):
-            field = present.pop(spec.number, None)
-            if field is None:
-                if not spec.optional:
-                    raise MalformedObjectError(f"{cls.TYPE.name}: field {spec.number} is missing")
+        for number, critical, value in sealed.body:
+            named = table.by_number.get(number)
+            if named is None:
+                if critical:
+                    raise MalformedObjectError(
+                        f"{cls.TYPE.name}: unknown critical fields [{number}]"
+                    )
                 continue
-            if field.critical is not spec.critical:
+            name, spec = named
+            if critical is not spec.critical:
                 raise MalformedObjectError(
-                    f"{cls.TYPE.name}: field {spec.number} has the wrong critical bit"
+                    f"{cls.TYPE.name}: field {number} has the wrong critical bit"
                 )
-            values[name] = spec.codec.decode(field.value)
-        if any(unknown.critical for unknown in present.values()):
-            raise MalformedObjectError(
-                f"{cls.TYPE.name}: unknown critical fields {sorted(present)}"
-            )
+            values[name] = spec.codec.decode(value)
+        if not table.required <= values.keys():
+            missing = (n for n, (name, _) in table.by_number.items() if name not in values)
+            first = next(n for n in missing if not table.by_number[n][1].optional)
+            raise MalformedObjectError(f"{cls.TYPE.name}: field {first} is missing")
         return cls(**values)
 
     def seal(self, realm: Realm, signer: Signer) -> Sealed:
@@ -97,14 +101,31 @@ class Body:
         """The body's fields as they stand in the object."""
         return tuple(
             Tlv(spec.number, spec.critical, spec.codec.encode(value))
-            for name, spec in _fields(type(self))
+            for name, spec in _table_of(type(self)).by_number.values()
             if (value := getattr(self, name)) is not None
         )
 
 
-def _fields(cls: type[Body]) -> list[tuple[str, _Field]]:
-    found = [(f.name, f.metadata["tlv"]) for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    return sorted(found, key=lambda item: item[1].number)
+class _Table(NamedTuple):
+    """A body's fields by TLV number, ascending, each with its name; and those it must have."""
+
+    by_number: dict[int, tuple[str, _Field]]
+    required: frozenset[str]
+
+
+def _table_of(cls: type[Body]) -> _Table:
+    return _table(cls)  # type: ignore[arg-type] # mypy takes a class for an instance's __hash__
+
+
+@functools.cache
+def _table(cls: type[Body]) -> _Table:
+    specs: list[tuple[str, _Field]] = [
+        (f.name, f.metadata["tlv"])
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+    ]
+    specs.sort(key=lambda item: item[1].number)
+    required = frozenset(name for name, spec in specs if not spec.optional)
+    return _Table({spec.number: (name, spec) for name, spec in specs}, required)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ def short_text(limit: int = 32) -> Construct[Any, Any]:
 
 def printable(value: bytes) -> bool:
     """Only the characters from space to tilde."""
-    return all(0x20 <= byte <= 0x7E for byte in value)
+    return value.isascii() and value.decode("ascii").isprintable()
 
 
 class nested(Adapter):  # type: ignore[type-arg]  # noqa: N801 - reads as a field type; the stub's Adapter is not subscriptable at run time

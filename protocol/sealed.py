@@ -3,17 +3,20 @@
 Layout (big-endian; protocol/README, "Sealed objects"): magic[4] | type u8 | algorithm u8 |
 signer[8] | length u16 | body | signature[64]. The body is a run of TLVs in strictly ascending
 order. There is one way to write every object, so parsing and building are exact inverses.
+
+Read and written by hand: a ledger is checked object by object, and a construct parse costs more
+than a signature. The tests hold this against a construct description of the same layout.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
-from construct import Bytes, ConstructError, Int8ub, Int16ub, Struct
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -165,14 +168,10 @@ class Tlv(NamedTuple):
     value: bytes
 
 
-_HEADER: Final = Struct(
-    "magic" / Bytes(4),
-    "type" / Int8ub,
-    "algorithm" / Int8ub,
-    "signer" / Bytes(KEY_ID_SIZE),
-    "length" / Int16ub,
-)
-_FIELD: Final = Struct("tag" / Int8ub, "length" / Int16ub)
+_HEADER: Final = struct.Struct(">4sBB8sH")
+"""magic[4] | type u8 | algorithm u8 | signer[8] | length u16"""
+_FIELD: Final = struct.Struct(">BH")
+"""tag u8 | length u16"""
 
 
 @dataclass(frozen=True)
@@ -191,31 +190,36 @@ class Sealed:
         """Read one object that fills `data` exactly, or raise MalformedObjectError."""
         if not HEADER_SIZE + SIGNATURE_SIZE <= len(data) <= BODY_LIMIT + 80:
             raise MalformedObjectError(f"a sealed object has 80..960 bytes, this one {len(data)}")
-        header = _HEADER.parse(data[:HEADER_SIZE])
-        if len(data) != HEADER_SIZE + header.length + SIGNATURE_SIZE:
+        magic, type_number, algorithm_number, signer, length = _HEADER.unpack_from(data)
+        if len(data) != HEADER_SIZE + length + SIGNATURE_SIZE:
             raise MalformedObjectError(
-                f"the body should have {header.length} bytes, "
+                f"the body should have {length} bytes, "
                 f"it has {len(data) - HEADER_SIZE - SIGNATURE_SIZE}"
             )
         try:
-            realm, kind = Realm(header.magic), ObjectType(header.type)
-            algorithm = Algorithm(header.algorithm)
+            realm, kind = Realm(magic), ObjectType(type_number)
+            algorithm = Algorithm(algorithm_number)
         except ValueError as error:
             raise MalformedObjectError(f"unknown magic, type or algorithm: {error}") from error
         body = _parse_body(data[HEADER_SIZE:-SIGNATURE_SIZE])
-        return cls(realm, kind, algorithm, header.signer, body, data[-SIGNATURE_SIZE:])
+        parsed = cls(realm, kind, algorithm, signer, body, data[-SIGNATURE_SIZE:])
+        # There is one way to write an object: what was read need not be written again.
+        parsed.__dict__["unsigned"] = data[:-SIGNATURE_SIZE]
+        return parsed
+
+    @cached_property
+    def unsigned(self) -> bytes:
+        """Header and body: the object without its signature."""
+        return _unsigned(self.realm, self.type, self.algorithm, self.signer, self.body)
 
     def build(self) -> bytes:
         """The object's bytes, exactly those that were parsed."""
-        return _unsigned(self.realm, self.type, self.algorithm, self.signer, self.body) + (
-            self.signature
-        )
+        return self.unsigned + self.signature
 
     @property
     def signed_bytes(self) -> bytes:
         """What the signature covers: domain | type | header and body."""
-        unsigned = _unsigned(self.realm, self.type, self.algorithm, self.signer, self.body)
-        return _message(self.realm, self.type, unsigned)
+        return _message(self.realm, self.type, self.unsigned)
 
     @property
     def digest(self) -> bytes:
@@ -253,42 +257,36 @@ def _message(realm: Realm, kind: ObjectType, unsigned: bytes) -> bytes:
 def _unsigned(
     realm: Realm, kind: ObjectType, algorithm: Algorithm, signer: bytes, body: tuple[Tlv, ...]
 ) -> bytes:
-    size = sum(_FIELD.sizeof() + len(t.value) for t in body)
+    fields = bytearray()
+    for number, critical, value in body:
+        if not 0 <= number < CRITICAL:
+            raise MalformedObjectError(f"field numbers are 0..127, not {[t.number for t in body]}")
+        _check_size(len(fields) + _FIELD.size + len(value))
+        fields += _FIELD.pack(number | CRITICAL if critical else number, len(value)) + value
+    if len(signer) != KEY_ID_SIZE:  # "8s" would pad or cut it in silence
+        raise MalformedObjectError(f"a key id has {KEY_ID_SIZE} bytes, this one {len(signer)}")
+    return _HEADER.pack(realm.value, kind, algorithm, signer, len(fields)) + fields
+
+
+def _check_size(size: int) -> None:
     if size > BODY_LIMIT:
         raise MalformedObjectError(f"a body has at most {BODY_LIMIT} bytes, this one {size}")
-    if any(not 0 <= t.number < CRITICAL for t in body):
-        raise MalformedObjectError(f"field numbers are 0..127, not {[t.number for t in body]}")
-    fields = b"".join(
-        _FIELD.build({"tag": t.number | (CRITICAL if t.critical else 0), "length": len(t.value)})
-        + t.value
-        for t in body
-    )
-    header = {
-        "magic": realm.value,
-        "type": kind,
-        "algorithm": algorithm,
-        "signer": signer,
-        "length": size,
-    }
-    return bytes(_HEADER.build(header)) + fields
 
 
 def _parse_body(area: bytes) -> tuple[Tlv, ...]:
-    """Walk the fields; by hand, because a greedy repeat would drop a corrupt tail in silence."""
+    """Walk the fields; a corrupt tail is an error, never the end."""
     fields: list[Tlv] = []
-    offset, last = 0, -1
-    while offset < len(area):
-        try:
-            head = _FIELD.parse(area[offset : offset + 3])
-        except ConstructError as error:
-            raise MalformedObjectError(f"a field header is cut at byte {offset}") from error
-        number = head.tag & ~CRITICAL
+    offset, last, end = 0, -1, len(area)
+    while offset < end:
+        start = offset + _FIELD.size
+        if start > end:
+            raise MalformedObjectError(f"a field header is cut at byte {offset}")
+        tag, length = _FIELD.unpack_from(area, offset)
+        number = tag & ~CRITICAL
         if number <= last:
             raise MalformedObjectError(f"field {number} follows field {last}: not ascending")
-        start = offset + 3
-        if start + head.length > len(area):
+        offset, last = start + length, number
+        if offset > end:
             raise MalformedObjectError(f"field {number} runs past the end of the body")
-        value = area[start : start + head.length]
-        fields.append(Tlv(number, bool(head.tag & CRITICAL), value))
-        offset, last = start + head.length, number
+        fields.append(Tlv(number, tag >= CRITICAL, area[start:offset]))
     return tuple(fields)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Final
+from typing import Any, Final, Self
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Int64ub
 
+from protocol.errors import MalformedMessageError
 from protocol.record import Record, nested, part
 
 SECTOR_SIZE: Final = 4096
@@ -109,21 +111,71 @@ class ActResult(IntEnum):
     ABANDONED = 3
 
 
+_HEAD: Final = struct.Struct(">Q32s")
+_AFTER: Final = struct.Struct(">BBHII")
+
+
 @dataclass(frozen=True, slots=True)
 class Head(Record):
-    """Where a lock's receipt chain stands: the last sequence number and the chain over it."""
+    """Where a lock's receipt chain stands: the last sequence number and the chain over it.
+
+    Stands in ledger entries, so `parse` and `build` are written by hand, for speed.
+    """
 
     seq: int
     chain: bytes
 
     WIRE = part(seq=Int64ub, chain=Bytes(DIGEST_SIZE))
 
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """See Record; 40 bytes."""
+        return cls(*_unpacked(cls, _HEAD, payload))
+
+    def build(self) -> bytes:
+        """See Record."""
+        if len(self.chain) != DIGEST_SIZE:  # "32s" would pad or cut it in silence
+            raise MalformedMessageError(f"Head: a chain has 32 bytes, this one {len(self.chain)}")
+        return _packed(self, _HEAD, self.seq, self.chain)
+
 
 @dataclass(frozen=True, slots=True)
 class AfterState(Record):
-    """What runs, or what a slot holds: version and security counter."""
+    """What runs, or what a slot holds: version and security counter.
+
+    Stands in receipts, so `parse` and `build` are written by hand, for speed.
+    """
 
     version: ImageVersion
     security_counter: int
 
     WIRE = part(version=nested(ImageVersion), security_counter=Int32ub)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """See Record; 12 bytes."""
+        *version, counter = _unpacked(cls, _AFTER, payload)
+        return cls(ImageVersion(*version), counter)
+
+    def build(self) -> bytes:
+        """See Record."""
+        v = self.version
+        numbers = (v.major, v.minor, v.revision, v.build_number, self.security_counter)
+        return _packed(self, _AFTER, *numbers)
+
+
+def _unpacked(kind: type[Record], layout: struct.Struct, payload: bytes) -> tuple[Any, ...]:
+    if len(payload) != layout.size:
+        raise MalformedMessageError(
+            f"{kind.__name__}: {len(payload)} bytes do not parse: wanted {layout.size}"
+        )
+    return layout.unpack(payload)
+
+
+def _packed(record: Record, layout: struct.Struct, *values: object) -> bytes:
+    try:
+        return layout.pack(*values)
+    except struct.error as error:
+        raise MalformedMessageError(
+            f"{type(record).__name__}: does not fit its layout: {error}"
+        ) from error

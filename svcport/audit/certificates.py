@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
 from protocol.errors import ProtocolError, SignatureError
 from protocol.objects import IssuerCertificate, LockCertificate, TechnicianCertificate
 from protocol.sealed import ObjectType, Realm, Sealed, SubjectKey
+from svcport.audit.authority import Authority
 from svcport.audit.problems import ProblemCode
 from svcport.audit.store import Store
 from svcport.audit.tables import CERTIFICATES
 
-_CACHE_LIMIT: Final = 1024
+_CACHE_LIMIT: Final = 4096
+_BATCH: Final = 256
 Certificate = IssuerCertificate | TechnicianCertificate | LockCertificate
 _KINDS: Final[dict[ObjectType, type[Certificate]]] = {
     ObjectType.ISSUER: IssuerCertificate,
@@ -26,6 +29,7 @@ _KINDS: Final[dict[ObjectType, type[Certificate]]] = {
     ObjectType.LOCK: LockCertificate,
 }
 K = TypeVar("K")
+V = TypeVar("V")
 
 
 class CertificateError(Exception):
@@ -48,31 +52,35 @@ def read_certificate(sealed: Sealed) -> Certificate:
     return kind.read(sealed)
 
 
+def is_kept(connection: Connection, sealed: Sealed) -> bool:
+    """Whether `remember` would find it known; one that is no certificate is not."""
+    known = select(CERTIFICATES.c.sha256).where(CERTIFICATES.c.sha256 == sealed.digest)
+    return connection.execute(known).first() is not None
+
+
 def remember(connection: Connection, sealed: Sealed) -> None:
-    """Keep a certificate, inside a write transaction; one that is known is left alone."""
-    columns = _columns(sealed)
-    known = select(CERTIFICATES.c.sha256).where(CERTIFICATES.c.sha256 == columns["sha256"])
-    if connection.execute(known).first() is None:
-        connection.execute(insert(CERTIFICATES).values(**columns))
+    """Keep a certificate, inside a write transaction; one that is known is left alone.
+
+    Several stations of one database may meet the same certificate at the same time.
+    """
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(CERTIFICATES).values(**_columns(sealed)).on_conflict_do_nothing())
 
 
 def damaged_certificates(store: Store) -> Iterator[str]:
-    """What is wrong with the certificates kept, a sentence each; reads one at a time."""
+    """What is wrong with the certificates kept, a sentence each; holds a batch in memory."""
+    query = select(CERTIFICATES).order_by(CERTIFICATES.c.sha256).limit(_BATCH)
     last: object = b""
     while True:
-        query = (
-            select(CERTIFICATES)
-            .where(CERTIFICATES.c.sha256 > last)
-            .order_by(CERTIFICATES.c.sha256)
-            .limit(1)
-        )
         with store.read() as connection:
-            row = connection.execute(query).mappings().first()
-        if row is None:
+            found = connection.execute(query.where(CERTIFICATES.c.sha256 > last))
+            rows = found.mappings().all()
+        for row in rows:
+            last = row["sha256"]
+            if not _as_remembered(row):
+                yield f"certificate {_name(last)} is not what it was"
+        if len(rows) < _BATCH:
             return
-        last = row["sha256"]
-        if not _as_remembered(row):
-            yield f"certificate {_name(last)} is not what it was"
 
 
 def _name(sha256: object) -> str:
@@ -114,18 +122,18 @@ class Keyring:
         self._realm = realm
         self._manufacturer = manufacturer
         self._roots = {root.key_id: root for root in roots}
-        self._technicians: dict[bytes, SubjectKey] = {}
+        self._technicians: dict[bytes, Authority] = {}
         self._locks: dict[tuple[str, bytes], SubjectKey] = {}
 
-    def technician(self, sha256: bytes) -> SubjectKey:
-        """The key in the technician certificate with this SHA-256; CertificateError."""
+    def technician(self, sha256: bytes) -> Authority:
+        """What the technician certificate with this SHA-256 stands for; CertificateError."""
         return _cached(self._technicians, sha256, self._find_technician)
 
     def lock(self, serial: str, key_id: bytes) -> SubjectKey:
         """The key of lock `serial` with this key id; CertificateError."""
         return _cached(self._locks, (serial, key_id), self._find_lock)
 
-    def _find_technician(self, sha256: bytes) -> SubjectKey:
+    def _find_technician(self, sha256: bytes) -> Authority:
         with self._store.read() as connection:
             query = select(CERTIFICATES.c.data).where(CERTIFICATES.c.sha256 == sha256)
             data = connection.execute(query).scalars().first()
@@ -135,10 +143,10 @@ class Keyring:
         sealed = self._parse(data, name)
         if sealed.digest != sha256 or sealed.type is not ObjectType.TECHNICIAN:
             raise CertificateError(ProblemCode.CERTIFICATE, f"{name} is not what it was")
-        self._check_issuer(sealed, name)
-        return read_certificate(sealed).subject
+        issuers = [IssuerCertificate.read(one) for one in self._issuers_of(sealed, name)]
+        return Authority(TechnicianCertificate.read(sealed), tuple(issuers))
 
-    def _check_issuer(self, technician: Sealed, name: str) -> None:
+    def _issuers_of(self, technician: Sealed, name: str) -> list[Sealed]:
         """A chain up to a root, as far as roots are given; an issuer that is kept must fit."""
         issuers = self._kept(ObjectType.ISSUER, CERTIFICATES.c.subject == technician.signer)
         fitting = [one for one in issuers if _signed(technician, read_certificate(one).subject)]
@@ -146,12 +154,18 @@ class Keyring:
             raise CertificateError(
                 ProblemCode.CERTIFICATE_UNTRUSTED, f"{name} is not signed by its issuer"
             )
-        if self._roots and not any(
-            one.signer in self._roots and _signed(one, self._roots[one.signer]) for one in fitting
-        ):
+        if not self._roots:
+            return fitting
+        rooted = [
+            one
+            for one in fitting
+            if one.signer in self._roots and _signed(one, self._roots[one.signer])
+        ]
+        if not rooted:
             raise CertificateError(
                 ProblemCode.CERTIFICATE_UNTRUSTED, f"{name} has no chain to a fleet root given"
             )
+        return rooted
 
     def _find_lock(self, wanted: tuple[str, bytes]) -> SubjectKey:
         serial, key_id = wanted
@@ -198,7 +212,7 @@ def _signed(sealed: Sealed, key: SubjectKey) -> bool:
     return True
 
 
-def _cached(cache: dict[K, SubjectKey], key: K, find: Callable[[K], SubjectKey]) -> SubjectKey:
+def _cached(cache: dict[K, V], key: K, find: Callable[[K], V]) -> V:
     known = cache.get(key)
     if known is not None:
         return known

@@ -8,6 +8,7 @@ from protocol.errors import MalformedObjectError, SignatureError
 from protocol.objects import EntryKind
 from protocol.sealed import Realm, Sealed, SubjectKey
 from svcport.audit import merkle
+from svcport.audit.authority import objections
 from svcport.audit.certificates import CertificateError, Keyring
 from svcport.audit.entries import LedgerEntry, read_entry
 from svcport.audit.problems import Problem, ProblemCode
@@ -23,7 +24,7 @@ def check_signature(entry: LedgerEntry, station: SubjectKey, keyring: Keyring) -
     """
     technician = entry.body.technician_hash
     if entry.body.kind is EntryKind.INTENT and technician is not None:
-        entry.sealed.verify(keyring.technician(technician))
+        entry.sealed.verify(keyring.technician(technician).subject)
     else:
         entry.sealed.verify(station)
 
@@ -87,6 +88,8 @@ class Examiner:
         signature = self._signature(index, entry)
         receipt = self._receipt(index, entry)
         problems += [one for one in (signature, receipt) if one is not None]
+        if signature is None:
+            problems += self._authority(index, entry)
         leaf = row.leaf_hash if signature is not None else computed
         return Examined(entry, leaf, tuple(problems))
 
@@ -98,6 +101,14 @@ class Examiner:
         except SignatureError as error:
             return Problem(index, ProblemCode.ENTRY_SIGNATURE, str(error))
         return None
+
+    def _authority(self, index: int, entry: LedgerEntry) -> list[Problem]:
+        """What the certificates say against an INTENT that its technician did sign."""
+        technician = entry.body.technician_hash
+        if entry.body.kind is not EntryKind.INTENT or technician is None:
+            return []
+        against = objections(entry.body, self.keyring.technician(technician))
+        return [Problem(index, ProblemCode.INTENT_UNAUTHORISED, text) for text in against]
 
     def _receipt(self, index: int, entry: LedgerEntry) -> Problem | None:
         try:

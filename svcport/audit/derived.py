@@ -5,23 +5,21 @@ Every check yields problems and holds a batch of rows at most.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Hashable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, select
 
-from protocol.errors import MalformedObjectError
-from protocol.objects import Entry, EntryKind, Receipt, chain_next, chain_start
-from protocol.sealed import Sealed
+from protocol.objects import EntryKind, chain_start
 from svcport.audit import merkle
-from svcport.audit.entries import LedgerEntry
+from svcport.audit.examining import EntryFacts, Link
 from svcport.audit.problems import Problem, ProblemCode
-from svcport.audit.rows import BATCH, RawRow
-from svcport.audit.store import Store
 from svcport.audit.tables import ENTRIES, INTENTS, NODES, RECEIPTS
-from svcport.errors import RecordsError
+from svcport.errors import Reason, RecordsError
 
-Entries = Mapping[int, LedgerEntry]
+Entries = Mapping[int, EntryFacts]
 """The entries of one batch that could be read, by index."""
 
 F = TypeVar("F", bound=Hashable)
@@ -58,7 +56,9 @@ def stored_nodes(
     query = select(NODES.c.level, NODES.c.last, NODES.c.hash).where(
         NODES.c.origin == origin, NODES.c.last >= low, NODES.c.last < high
     )
-    return {merkle.Node(row[0], row[1]): row[2] for row in connection.execute(query)}
+    return {
+        merkle.Node(level, last): value for level, last, value in connection.execute(query).all()
+    }
 
 
 def check_receipt_index(
@@ -68,7 +68,7 @@ def check_receipt_index(
     query = select(RECEIPTS.c.serial, RECEIPTS.c.seq, RECEIPTS.c.entry_index).where(
         RECEIPTS.c.origin == origin, _within(RECEIPTS.c.entry_index, low, high)
     )
-    stored = {(row[2], (row[0], row[1])) for row in connection.execute(query)}
+    stored = {(row[2], (row[0], row[1])) for row in connection.execute(query).all()}
     wanted = {(i, entry.numbered) for i, entry in entries.items() if entry.numbered is not None}
     yield from _differences("receipts", stored, wanted, entries)
 
@@ -84,36 +84,39 @@ def check_intent_index(
         INTENTS.c.answered_by,
     )
     query = select(*columns).where(INTENTS.c.origin == origin)
-    opened = connection.execute(query.where(_within(INTENTS.c.entry_index, low, high)))
+    opened = connection.execute(query.where(_within(INTENTS.c.entry_index, low, high))).all()
     stored = {(row[0], (row[1], row[2])) for row in opened}
     wanted = {
-        (i, (entry.sealed.digest, entry.body.lock_serial))
+        (i, (entry.intent, entry.serial))
         for i, entry in entries.items()
-        if entry.body.kind is EntryKind.INTENT
+        if entry.intent is not None
     }
     yield from _differences("intents", stored, wanted, entries)
-    for row in connection.execute(query.where(_within(INTENTS.c.answered_by, low, high))):
+    for row in connection.execute(query.where(_within(INTENTS.c.answered_by, low, high))).all():
         answer = entries.get(row[3])
         if answer is not None and answer.answers != row[1]:
             message = f"it does not answer the intent of entry {row[0]}, as the index says"
             yield Problem(row[3], ProblemCode.DERIVED_INDEX, message)
     hashes = {entry.answers for entry in entries.values() if entry.answers is not None}
     found = connection.execute(query.where(INTENTS.c.intent_hash.in_(sorted(hashes)))).all()
-    intents = [(row[0], row[1], row[3]) for row in found if isinstance(row[0], int)]
+    intents: dict[bytes, list[tuple[int, int | None]]] = {}
+    for row in found:
+        if isinstance(row[0], int):
+            intents.setdefault(row[1], []).append((row[0], row[3]))
     yield from _unanswered(entries, intents)
 
 
 def _unanswered(
-    entries: Entries, intents: list[tuple[int, bytes, int | None]]
+    entries: Entries, intents: Mapping[bytes, list[tuple[int, int | None]]]
 ) -> Iterator[Problem]:
     for index, entry in entries.items():
         if entry.answers is None:
             continue
-        before = [one for one in intents if one[1] == entry.answers and one[0] < index]
-        if not before and entry.body.kind is EntryKind.RESULT:
+        before = [one for one in intents.get(entry.answers, ()) if one[0] < index]
+        if not before and entry.kind is EntryKind.RESULT:
             message = f"no intent {entry.answers.hex()} comes before it"
             yield Problem(index, ProblemCode.RESULT_WITHOUT_INTENT, message)
-        for at, _, answered in before:
+        for at, answered in before:
             if not isinstance(answered, int) or not at < answered <= index:
                 message = f"the intent of entry {at} is closed here, the index says {answered}"
                 yield Problem(index, ProblemCode.DERIVED_INDEX, message)
@@ -137,87 +140,78 @@ def check_beyond(connection: Connection, origin: str, size: int) -> Iterator[Pro
             yield Problem(number, ProblemCode.SIZE, message)
 
 
-class _Link(NamedTuple):
-    serial: str
-    seq: int
-    receipt: bytes
-    chain_before: bytes
-
-    @property
-    def chain_after(self) -> bytes:
-        return chain_next(self.chain_before, self.receipt)
+_SCRATCH: Final = """
+CREATE TABLE links (serial TEXT, seq INTEGER, entry_index INTEGER, before BLOB, after BLOB)
+"""
 
 
-def check_chains(store: Store, origin: str, size: int) -> Iterator[Problem | None]:
+class ChainCheck:
     """Each lock's receipts in order: one a number, each linked to the one before it, if held.
 
-    Yields None for a receipt that is right, so that the caller can count.
+    They come in the order of the entries and are judged in the order of their numbers. In between
+    they lie in a scratch database of SQLite's, which goes to the disk where it grows large and is
+    gone when it is closed.
     """
-    last: _Link | None = None
-    for index, row in _receipts_in_order(store, origin, size):
-        link = _read_link(row)
-        if link is None:
-            continue  # the entry itself has been reported
-        if last is not None and (last.serial, last.seq) == (link.serial, link.seq):
-            if last.receipt != link.receipt:
-                message = f"lock {link.serial} signed two receipts number {link.seq}"
-                yield Problem(index, ProblemCode.RECEIPT_CONFLICT, message)
-            continue
-        yield _check_link(index, last, link)
-        last = link
+
+    def __init__(self) -> None:
+        self._scratch = sqlite3.connect("", isolation_level=None)
+        self._scratch.execute("PRAGMA synchronous=OFF")
+        self._scratch.execute("PRAGMA journal_mode=OFF")
+        self._scratch.execute(_SCRATCH)
+
+    def close(self) -> None:
+        """Let the scratch go."""
+        self._scratch.close()
+
+    def add(self, entries: Entries) -> None:
+        """The receipts of one batch; RecordsError (`storage`) if the scratch cannot grow."""
+        rows = [
+            (one.link.serial, one.link.seq, index, one.link.before, one.link.after)
+            for index, one in entries.items()
+            if one.link is not None
+        ]
+        with _scratch_errors():
+            self._scratch.execute("BEGIN")
+            self._scratch.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", rows)
+            self._scratch.execute("COMMIT")
+
+    def problems(self) -> Iterator[Problem | None]:
+        """What is wrong; None for a receipt that is right, so that the caller can count."""
+        query = "SELECT entry_index, serial, seq, before, after FROM links ORDER BY 2, 3, 1"
+        last: Link | None = None
+        with _scratch_errors():
+            for index, *fields in self._scratch.execute(query):
+                link = Link(*fields)
+                if last is None or (last.serial, last.seq) != (link.serial, link.seq):
+                    yield _check_link(index, last, link)
+                    last = link
+                elif last != link:
+                    message = f"lock {link.serial} signed two receipts number {link.seq}"
+                    yield Problem(index, ProblemCode.RECEIPT_CONFLICT, message)
 
 
-def _check_link(index: int, last: _Link | None, link: _Link) -> Problem | None:
+@contextlib.contextmanager
+def _scratch_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RecordsError(
+            Reason.STORAGE,
+            f"the folder for temporary files: {error}",
+            hint="free space there, or name another folder with TMPDIR",
+        ) from error
+
+
+def _check_link(index: int, last: Link | None, link: Link) -> Problem | None:
     before: bytes | None = None
     if link.seq == 1:
         before = chain_start(link.serial)
     elif last is not None and (last.serial, last.seq) == (link.serial, link.seq - 1):
-        before = last.chain_after
-    if before in (None, link.chain_before):
+        before = last.after
+    if before in (None, link.before):
         return None
     message = f"receipt {link.seq} of lock {link.serial} does not follow the one before it"
     return Problem(index, ProblemCode.RECEIPT_CHAIN, message)
-
-
-def _receipts_in_order(store: Store, origin: str, size: int) -> Iterator[tuple[int, RawRow]]:
-    key = tuple_(RECEIPTS.c.serial, RECEIPTS.c.seq, RECEIPTS.c.entry_index)
-    query = (
-        select(
-            RECEIPTS.c.serial,
-            RECEIPTS.c.seq,
-            RECEIPTS.c.entry_index,
-            ENTRIES.c.leaf_hash,
-            ENTRIES.c.data,
-        )
-        .join(
-            ENTRIES,
-            (ENTRIES.c.origin == RECEIPTS.c.origin)
-            & (ENTRIES.c.entry_index == RECEIPTS.c.entry_index),
-        )
-        .where(RECEIPTS.c.origin == origin, RECEIPTS.c.entry_index < size)
-        .order_by(RECEIPTS.c.serial, RECEIPTS.c.seq, RECEIPTS.c.entry_index)
-        .limit(BATCH)
-    )
-    position: tuple[str, int, int] = ("", 0, 0)
-    while True:
-        with store.read() as connection:
-            rows = connection.execute(query.where(key > tuple_(*position))).all()
-        for row in rows:
-            yield row[2], RawRow(row[2], row[3], row[4])
-        if len(rows) < BATCH:
-            return
-        position = (rows[-1][0], rows[-1][1], rows[-1][2])
-
-
-def _read_link(row: RawRow) -> _Link | None:
-    try:
-        data = Entry.read(Sealed.parse(row.checked().data)).receipt
-        if data is None:
-            return None
-        receipt = Receipt.read(Sealed.parse(data))
-    except (MalformedObjectError, RecordsError):
-        return None
-    return _Link(receipt.serial, receipt.seq, data, receipt.chain_before)
 
 
 def _differences(

@@ -1,32 +1,40 @@
 """The installation's ledger: what is done to locks, durable and signed, before and after.
 
 One object may be used by several threads, one ledger by several processes: every append is one
-short transaction, and nothing is signed inside it.
+short transaction. Entries are signed before it; inside it only the station's own key signs, for a
+checkpoint that is durable with the entries under it or not at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from protocol.errors import SignatureError
 from protocol.objects import Entry, EntryKind
 from protocol.sealed import Realm, Sealed, Signer
 from protocol.values import Head, Op
 from svcport.audit import merkle
-from svcport.audit.certificates import CertificateError, Keyring, remember
+from svcport.audit.certificates import CertificateError, Keyring, is_kept, remember
 from svcport.audit.checking import check_signature, check_statement
 from svcport.audit.checkpoint import Checkpoint
-from svcport.audit.entries import MalformedReceiptError, read_entry, read_statement
+from svcport.audit.entries import (
+    LedgerEntry,
+    MalformedReceiptError,
+    read_entry,
+    read_statement,
+)
 from svcport.audit.note import StationKey
 from svcport.audit.opening import check_checkpoint, open_to_operate
-from svcport.audit.rows import add_entry, node_reader
+from svcport.audit.place import Log
+from svcport.audit.rows import add_entry, lock_log, node_reader
 from svcport.audit.store import Store
-from svcport.audit.tables import CHECKPOINTS, LOGS
-from svcport.audit.view import LedgerView, Log, read_size
+from svcport.audit.tables import CHECKPOINTS
+from svcport.audit.view import LedgerView
 from svcport.errors import FailedError, Reason, RefusedError
 
 NOTE_LIMIT: Final = 96
@@ -62,12 +70,17 @@ class Ledger(LedgerView):
     def remember_certificate(self, certificate: Sealed) -> None:
         """Keep an ISSUER, TECHNICIAN or LOCK certificate, for checking entries with; durable.
 
+        One that is kept already costs a look, and no write.
+
         Raises:
             ValueError: it is none of these.
             RefusedError: it is of the other realm (reason `lock-identity`).
             RecordsError: it could not be stored.
         """
         self._same_realm(certificate)
+        with self._store.read() as connection:
+            if is_kept(connection, certificate):
+                return
         with self._store.write() as connection:
             remember(connection, certificate)
 
@@ -82,6 +95,9 @@ class Ledger(LedgerView):
             RefusedError: it is of the other realm (reason `lock-identity`).
             RecordsError: it could not be stored; it is not in the ledger then.
         """
+        return self._store_all([self._checked(entry)], None)[0]
+
+    def _checked(self, entry: Sealed) -> LedgerEntry:
         self._same_realm(entry)
         try:
             read = read_entry(entry, self.realm, self.origin)
@@ -94,8 +110,15 @@ class Ledger(LedgerView):
             check_signature(read, self._key.subject, self._keyring)
         except CertificateError as error:
             raise RuntimeError(f"remember the technician's certificate first: {error}") from error
+        return read
+
+    def _store_all(self, entries: Sequence[LedgerEntry], signed_at: datetime | None) -> list[int]:
+        """Append, and with `signed_at` sign the checkpoint over it, in one transaction."""
         with self._store.write() as connection:
-            return add_entry(connection, self.origin, read)
+            indices = [add_entry(connection, self.origin, entry) for entry in entries]
+            if signed_at is not None:
+                self._sign_checkpoint(connection, signed_at)
+        return indices
 
     def record_intent(
         self,
@@ -139,29 +162,81 @@ class Ledger(LedgerView):
         )
 
     def record_result(
-        self, *, intent: Sealed, receipt: bytes | None, now: datetime, note: str | None = None
+        self,
+        *,
+        intent: Sealed,
+        receipt: bytes | None,
+        now: datetime,
+        note: str | None = None,
+        checkpoint: bool = False,
     ) -> tuple[int, Sealed]:
         """What became of an intent, which is closed by this.
 
         `receipt` is the lock's RECEIPT or its signed REFUSAL; None if the lock refused without
         one, or is of a kind that signs nothing. Where the answer is missing, nobody knows what
-        became of the intent: use `record_note` with it, which leaves it open.
+        became of the intent: use `record_note` with it, which leaves it open. With `checkpoint`,
+        here and in `record_note`, a new one is signed and stored in the same transaction.
         """
+        entry = self._result(intent, receipt, now, note)
+        return self._record(entry, self._key, now if checkpoint else None)
+
+    def record_receipts(
+        self, *, serial: str, receipts: Sequence[bytes], intent: Sealed | None, now: datetime
+    ) -> tuple[int, ...]:
+        """Receipts of one lock and the checkpoint over them, in one transaction.
+
+        The one that answers `intent` is its RESULT, every other is RECOVERED. Returns their
+        indices; none recorded, nothing signed, where `receipts` is empty.
+        """
+        entries = []
+        for receipt in receipts:
+            answered = self._answered(receipt)
+            if intent is not None and answered == intent.digest:
+                entry = self._result(intent, receipt, now, None)
+            else:
+                entry = self._recovered(serial, receipt, answered, now, None)
+            entries.append(self._checked(entry.seal(self.realm, self._key)))
+        return tuple(self._store_all(entries, now)) if entries else ()
+
+    def _answered(self, receipt: bytes) -> bytes:
+        try:
+            return read_statement(receipt, self.realm).body.intent_hash
+        except MalformedReceiptError as error:
+            raise _bad_receipt(error) from error
+
+    def _result(
+        self, intent: Sealed, receipt: bytes | None, now: datetime, note: str | None
+    ) -> Entry:
         body = Entry.read(intent)
-        return self._record(
-            Entry(
-                origin=self.origin,
-                kind=EntryKind.RESULT,
-                host_time=_unix(now),
-                op=body.op,
-                lock_serial=body.lock_serial,
-                image_digest=body.image_digest,
-                receipt=receipt,
-                intent_hash=intent.digest,
-                case_id=body.case_id,
-                note=_note(note),
-            ),
-            self._key,
+        return Entry(
+            origin=self.origin,
+            kind=EntryKind.RESULT,
+            host_time=_unix(now),
+            op=body.op,
+            lock_serial=body.lock_serial,
+            image_digest=body.image_digest,
+            receipt=receipt,
+            intent_hash=intent.digest,
+            case_id=body.case_id,
+            note=_note(note),
+        )
+
+    def _recovered(
+        self,
+        serial: str,
+        receipt: bytes | None,
+        answered: bytes | None,
+        now: datetime,
+        note: str | None,
+    ) -> Entry:
+        return Entry(
+            origin=self.origin,
+            kind=EntryKind.RECOVERED,
+            host_time=_unix(now),
+            lock_serial=serial,
+            receipt=receipt,
+            intent_hash=answered,
+            note=_note(note),
         )
 
     def record_recovered(
@@ -180,22 +255,8 @@ class Ledger(LedgerView):
         """
         answered = intent_hash
         if receipt is not None and answered is None:
-            try:
-                answered = read_statement(receipt, self.realm).body.intent_hash
-            except MalformedReceiptError as error:
-                raise _bad_receipt(error) from error
-        return self._record(
-            Entry(
-                origin=self.origin,
-                kind=EntryKind.RECOVERED,
-                host_time=_unix(now),
-                lock_serial=serial,
-                receipt=receipt,
-                intent_hash=answered,
-                note=_note(note),
-            ),
-            self._key,
-        )
+            answered = self._answered(receipt)
+        return self._record(self._recovered(serial, receipt, answered, now, note), self._key)
 
     def record_note(
         self,
@@ -205,6 +266,7 @@ class Ledger(LedgerView):
         serial: str | None = None,
         intent: Sealed | None = None,
         case_id: str | None = None,
+        checkpoint: bool = False,
     ) -> tuple[int, Sealed]:
         """A remark, shortened to 96 printable characters; closes nothing."""
         return self._record(
@@ -218,38 +280,40 @@ class Ledger(LedgerView):
                 note=_note(text),
             ),
             self._key,
+            now if checkpoint else None,
         )
 
     def checkpoint(self, now: datetime) -> bytes:
-        """Sign and store the checkpoint of the tree as it is now; returns the signed note.
+        """The checkpoint over all entries, signed and stored if it is not yet; the signed note.
 
         Raises:
             RecordsError: the stored tree denies the last checkpoint (reason `ledger-damaged`):
                 nothing is signed then; or the disk fails (`storage`).
         """
-        with self._store.read() as connection:
-            size = read_size(connection, self.origin)
-            check_checkpoint(connection, self._log, size)
-            root = merkle.root(size, node_reader(connection, self.origin))
+        with self._store.write() as connection:
+            return self._sign_checkpoint(connection, now)
+
+    def _sign_checkpoint(self, connection: Connection, now: datetime) -> bytes:
+        """Inside a write transaction; a checkpoint that stands over all entries is kept."""
+        size = lock_log(connection, self.origin)
+        last = check_checkpoint(connection, self._log, size)
+        if last is not None and last.checkpoint.size == size:
+            return last.note
+        root = merkle.root(size, node_reader(connection, self.origin))
         note = Checkpoint(self.origin, size, root).sign(self._key)
         values = {"size": size, "signed_at": _unix(now), "note": note}
-        ours = CHECKPOINTS.c.origin == self.origin
-        with self._store.write() as connection:
-            # The log's row is what every writer locks first, on any database.
-            connection.execute(
-                select(LOGS.c.size).where(LOGS.c.origin == self.origin).with_for_update()
-            ).scalar()
-            if connection.execute(select(CHECKPOINTS.c.size).where(ours)).first() is None:
-                connection.execute(insert(CHECKPOINTS).values(origin=self.origin, **values))
-            else:
-                # Another process may have signed a larger tree meanwhile: that one stays.
-                newer = update(CHECKPOINTS).where(ours, CHECKPOINTS.c.size <= size)
-                connection.execute(newer.values(**values))
+        if last is None:
+            connection.execute(insert(CHECKPOINTS).values(origin=self.origin, **values))
+        else:
+            ours = update(CHECKPOINTS).where(CHECKPOINTS.c.origin == self.origin)
+            connection.execute(ours.values(**values))
         return note
 
-    def _record(self, entry: Entry, signer: Signer) -> tuple[int, Sealed]:
+    def _record(
+        self, entry: Entry, signer: Signer, signed_at: datetime | None = None
+    ) -> tuple[int, Sealed]:
         sealed = entry.seal(self.realm, signer)
-        return self.append(sealed), sealed
+        return self._store_all([self._checked(sealed)], signed_at)[0], sealed
 
     def _same_realm(self, sealed: Sealed) -> None:
         if sealed.realm is not self.realm:

@@ -118,6 +118,69 @@ def proves(index: int, size: int, leaf: bytes, path: tuple[bytes, ...], wanted: 
     return last == 0 and value == wanted
 
 
+def consistency_proof(old: int, size: int, read: ReadNode) -> tuple[bytes, ...]:
+    """The proof that the first `old` of `size` leaves are unchanged (RFC 6962, 2.1.2).
+
+    Empty where there is nothing to prove: `old` is 0 or `size`.
+
+    Raises:
+        ValueError: `old` is not in 0..size.
+    """
+    if not 0 <= old <= size:
+        raise ValueError(f"a tree of {size} leaves does not extend one of {old}")
+    if old in (0, size):
+        return ()
+    proof: list[bytes] = []
+    low, high = 0, size
+    while high != old:
+        split = low + _split(high - low)
+        left = old <= split
+        other = (split, high) if left else (low, split)
+        proof.append(fold(read(node) for node in _pieces(*other)))
+        low, high = (low, split) if left else (split, high)
+    if low:  # else the verifier knows this subtree: it is the whole old tree
+        proof.append(fold(read(node) for node in _pieces(low, high)))
+    return tuple(reversed(proof))
+
+
+def extends(old: int, old_root: bytes, size: int, root: bytes, proof: tuple[bytes, ...]) -> bool:
+    """Whether `proof` shows that the tree `root` of `size` leaves begins with the `old` one.
+
+    Raises:
+        ValueError: `old` is not in 0..size.
+    """
+    if not 0 <= old <= size:
+        raise ValueError(f"a tree of {size} leaves does not extend one of {old}")
+    if old == size:
+        return not proof and old_root == root
+    if old == 0:
+        return not proof and old_root == EMPTY_ROOT
+    known = (old_root,) if old & (old - 1) == 0 else ()  # a complete old tree proves itself
+    path = known + proof
+    if not path:
+        return False
+    position, last = old - 1, size - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    return _climb(position, last, path) == (old_root, root)
+
+
+def _climb(position: int, last: int, path: tuple[bytes, ...]) -> tuple[bytes, bytes] | None:
+    """Both roots that a consistency path leads to, None if its length does not fit."""
+    before = after = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return None
+        if position & 1 or position == last:
+            before, after = node_hash(sibling, before), node_hash(sibling, after)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            after = node_hash(after, sibling)
+        position, last = position >> 1, last >> 1
+    return (before, after) if last == 0 else None
+
+
 def _in_tree(index: int, size: int) -> None:
     if not 0 <= index < size:
         raise ValueError(f"leaf {index} is not in a tree of {size} leaves")

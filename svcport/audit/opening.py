@@ -7,6 +7,7 @@ entry, the last checkpoint and the stored subtrees under it. The rest is for `ve
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
@@ -15,6 +16,7 @@ from protocol.sealed import Realm
 from svcport.audit import merkle
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.note import NoteError, StationKey
+from svcport.audit.place import DATABASE_NAME, Log, Place, no_ledger, require_reachable
 from svcport.audit.problems import Problem, ProblemCode, read_mark, write_mark
 from svcport.audit.rows import RawRow, entry_query, last_index, node_reader
 from svcport.audit.station import (
@@ -26,9 +28,8 @@ from svcport.audit.station import (
 )
 from svcport.audit.store import Store, damaged
 from svcport.audit.tables import CHECKPOINTS, ENTRIES, LOGS
-from svcport.audit.view import DATABASE_NAME, Log, existing_store, no_ledger, read_log, read_size
+from svcport.audit.view import read_size
 from svcport.errors import Reason, RecordsError, RefusedError
-from svcport.home import storage_error
 
 
 def open_to_operate(folder: Path, realm: Realm, *, create: bool) -> tuple[Store, Log, StationKey]:
@@ -39,6 +40,7 @@ def open_to_operate(folder: Path, realm: Realm, *, create: bool) -> tuple[Store,
             the other realm (`lock-identity`).
         RecordsError: it cannot be opened (`storage`), or is damaged (`ledger-damaged`).
     """
+    require_reachable(folder)
     mark = read_mark(folder)
     if mark is not None:
         raise damaged(f"{folder}: damage was found before: {mark}")
@@ -57,15 +59,16 @@ def _leave_mark(folder: Path, error: RecordsError) -> None:
 
 
 def _open(folder: Path, realm: Realm, *, create: bool) -> tuple[Store, Log, StationKey]:
-    store = _store(folder, create=create)
+    place = Place.of(folder)
+    store = place.for_writing() if create else place.existing()
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
         with store.read() as connection:
-            log = read_log(connection)
+            log = place.read_log(connection)
         if log is None:
             if not create:
                 raise no_ledger(folder)
-            log = _create(store, folder, realm)
+            log = _create(store, place, realm)
         if log.realm is not realm:
             raise RefusedError(
                 Reason.LOCK_IDENTITY,
@@ -79,21 +82,12 @@ def _open(folder: Path, realm: Realm, *, create: bool) -> tuple[Store, Log, Stat
     return store, log, key
 
 
-def _store(folder: Path, *, create: bool) -> Store:
-    path = folder / DATABASE_NAME
-    if not create or path.is_file() or (folder / KEY_NAME).exists():
-        return existing_store(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    return Store.sqlite(path)
-
-
-def _create(store: Store, folder: Path, realm: Realm) -> Log:
+def _create(store: Store, place: Place, realm: Realm) -> Log:
     """The new log; or the one that another process made while this one waited its turn."""
+    folder = place.folder
     with store.write() as connection:
-        log = read_log(connection)
+        store.wait_for_makers(connection)
+        log = place.read_log(connection)
         if log is None:
             if (folder / KEY_NAME).exists():
                 raise damaged(f"{folder / DATABASE_NAME} is empty, its station key is there")
@@ -125,18 +119,27 @@ def glance(connection: Connection, log: Log) -> int:
     return size
 
 
-def check_checkpoint(connection: Connection, log: Log, size: int) -> Checkpoint | None:
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A checkpoint that holds, and the note that states it."""
+
+    checkpoint: Checkpoint
+    note: bytes
+
+
+def check_checkpoint(connection: Connection, log: Log, size: int) -> SignedCheckpoint | None:
     """The last checkpoint, None before the first; RecordsError if the stored tree denies it."""
     query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.origin == log.origin)
     note: object = connection.execute(query).scalar()
     if note is None:
         return None
+    text = note if isinstance(note, bytes) else b""
     try:
-        checkpoint = Checkpoint.open(note if isinstance(note, bytes) else b"", log.verifier)
+        checkpoint = Checkpoint.open(text, log.verifier)
     except NoteError as error:
         raise damaged(f"the last checkpoint does not verify: {error}") from error
     if checkpoint.size > size:
         raise damaged(f"the last checkpoint has {checkpoint.size} entries, the log {size}")
     if merkle.root(checkpoint.size, node_reader(connection, log.origin)) != checkpoint.root:
         raise damaged(f"the stored tree is not that of the checkpoint at {checkpoint.size} entries")
-    return checkpoint
+    return SignedCheckpoint(checkpoint, text)

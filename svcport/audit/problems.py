@@ -36,8 +36,11 @@ class ProblemCode(StrEnum):
     CHECKPOINT = "checkpoint"
     STORE = "store-damaged"
     MORE = "more-problems"
+    FORK = "forked-log"
+    TRUNCATED_TAIL = "truncated-tail"
 
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    INTENT_UNAUTHORISED = "intent-unauthorised"
     RECEIPT_CHAIN = "receipt-chain"
     RECEIPT_CONFLICT = "receipt-conflict"
 
@@ -45,6 +48,7 @@ class ProblemCode(StrEnum):
 _NOT_OURS: Final = frozenset(
     (
         ProblemCode.CERTIFICATE_UNTRUSTED,
+        ProblemCode.INTENT_UNAUTHORISED,
         ProblemCode.RECEIPT_CHAIN,
         ProblemCode.RECEIPT_CONFLICT,
     )

@@ -18,7 +18,7 @@ from svcport.audit.store import Store, damaged
 from svcport.audit.tables import ENTRIES, INTENTS, LOGS, NODES, RECEIPTS
 from svcport.errors import Reason, RecordsError
 
-BATCH: Final = 256
+BATCH: Final = 512
 """Entries read at a time: what an iteration over a ledger holds in memory."""
 
 
@@ -51,12 +51,21 @@ def node_reader(connection: Connection, origin: str) -> merkle.ReadNode:
     return read
 
 
+def lock_log(connection: Connection, origin: str) -> int:
+    """The log's size, which no other writer changes until this write transaction ends.
+
+    SQLite lets one writer in at a time anyhow; on PostgreSQL this row is the lock.
+    """
+    query = select(LOGS.c.size).where(LOGS.c.origin == origin).with_for_update()
+    size: object = connection.execute(query).scalar()
+    if not isinstance(size, int) or size < 0:
+        raise damaged(f"the log {origin} states size {size!r}")
+    return size
+
+
 def add_entry(connection: Connection, origin: str, entry: LedgerEntry) -> int:
     """Append inside a write transaction; returns the index that the entry got."""
-    size = select(LOGS.c.size).where(LOGS.c.origin == origin).with_for_update()
-    index = connection.execute(size).scalar()
-    if not isinstance(index, int) or index < 0:
-        raise damaged(f"the log {origin} has no size")
+    index = lock_log(connection, origin)
     data = entry.sealed.build()
     leaf = merkle.leaf_hash(data)
     nodes = merkle.append(index, leaf, node_reader(connection, origin))
@@ -139,6 +148,27 @@ class RawRow:
         raise damaged(f"entry {self.index} is not what was recorded")
 
 
+def open_intent_rows(
+    connection: Connection, origin: str, serial: str | None = None
+) -> list[RawRow]:
+    """The INTENTs that no entry has closed, in order; of one lock, or of all.
+
+    Asks the index first and then for the entries it names: a join in the order of the entries would
+    walk through the whole ledger.
+    """
+    unanswered = select(INTENTS.c.entry_index).where(
+        INTENTS.c.origin == origin, INTENTS.c.answered_by.is_(None)
+    )
+    if serial is not None:
+        unanswered = unanswered.where(INTENTS.c.serial == serial)
+    indices = sorted(connection.execute(unanswered).scalars())
+    rows: list[RawRow] = []
+    for start in range(0, len(indices), BATCH):
+        these = ENTRIES.c.entry_index.in_(indices[start : start + BATCH])
+        rows += [RawRow(*row) for row in connection.execute(entry_query(origin).where(these))]
+    return rows
+
+
 def iterate(store: Store, origin: str, start: int, stop: int) -> Iterator[StoredEntry]:
     """Entries start..stop-1, a batch in memory at a time.
 
@@ -182,4 +212,5 @@ def _if_readable(store: Store, origin: str, low: int, high: int) -> list[RawRow]
 def _range(store: Store, origin: str, low: int, high: int) -> list[RawRow]:
     within = and_(ENTRIES.c.entry_index >= low, ENTRIES.c.entry_index < high)
     with store.read() as connection:
-        return [RawRow(*row) for row in connection.execute(entry_query(origin).where(within))]
+        rows = connection.execute(entry_query(origin).where(within)).all()
+    return [RawRow(*row) for row in rows]

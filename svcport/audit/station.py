@@ -53,6 +53,18 @@ def settle_key(folder: Path) -> None:
         raise storage_error(folder / KEY_NAME, error) from error
 
 
+def known_subject(folder: Path) -> SubjectKey | None:
+    """The public half of the folder's key, pending or not; None if there is none.
+
+    Raises:
+        RecordsError: the file holds no such key (`ledger-damaged`), or cannot be read.
+    """
+    for path in (folder / KEY_NAME, folder / PENDING_NAME):
+        if path.exists():
+            return _parse(path, read_file(path)).subject
+    return None
+
+
 def load_key(folder: Path, subject: SubjectKey) -> StationKey:
     """The key that owns the log; RecordsError (`ledger-damaged`) if it is missing or another."""
     if not (folder / KEY_NAME).exists():

@@ -1,6 +1,7 @@
 """Where the tables live: connections, transactions and what a failing disk is called.
 
-Everything that only SQLite understands stands in `_sqlite`; the rest runs on PostgreSQL as it is.
+What only SQLite understands stands in `_sqlite` and `_named`, what only PostgreSQL does in
+`postgres`; the rest is the same for both.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from svcport.audit import postgres
 from svcport.audit.tables import METADATA
 from svcport.errors import Reason, RecordsError
 
@@ -70,10 +72,33 @@ class Store:
         """
         return cls(_sqlite(path), str(path))
 
+    @classmethod
+    def open(cls, source: str) -> Store:
+        """The store at a URL of PostgreSQL, or in the SQLite file of that name.
+
+        Raises:
+            RefusedError: it names no place for a ledger, or the driver is missing.
+        """
+        if "://" not in source:
+            return cls.sqlite(Path(source))
+        engine = postgres.engine_for(postgres.read_url(source))
+        event.listen(engine, "begin", _begin_postgres)
+        return cls(engine, source)
+
+    @property
+    def source(self) -> str:
+        """Where the tables are, in words that `open` understands in another process."""
+        return self._place
+
     def close(self) -> None:
         """Give every connection back; the store cannot be used afterwards."""
         with self._errors():
             self._engine.dispose()
+
+    def wait_for_makers(self, connection: Connection) -> None:
+        """Inside a write transaction: be the only one that makes tables, until it ends."""
+        if connection.dialect.name == postgres.SCHEME:
+            postgres.make_tables_alone(connection)
 
     def create_tables(self, connection: Connection) -> None:
         """Make what is missing of the tables, inside a write transaction."""
@@ -117,6 +142,11 @@ class Store:
             raise damaged(f"{self._place}: {_first_line(error)}") from error
 
 
+def _begin_postgres(connection: Connection) -> None:
+    if not connection.get_execution_options().get(_WRITING, False):
+        postgres.begin_reading(connection)
+
+
 def _sqlite(path: Path) -> Engine:
     def connect() -> sqlite3.Connection:
         link = sqlite3.connect(
@@ -149,15 +179,11 @@ def _named(error: DBAPIError, place: str) -> RecordsError:
         # A text that is no UTF-8 comes without a code.
         code: int = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
         stored = code & 0xFF not in _STORAGE_CODES
+        hint = "free space on the disk, or give a writable folder with --home"
     else:
-        stored = not isinstance(error, OperationalError)
-    if stored:
-        return damaged(message)
-    return RecordsError(
-        Reason.STORAGE,
-        message,
-        hint="free space on the disk, or give a writable folder with --home",
-    )
+        stored = postgres.is_damage(getattr(error.orig, "sqlstate", None))
+        hint = "see that the database server runs, has space, and lets this user in"
+    return damaged(message) if stored else RecordsError(Reason.STORAGE, message, hint=hint)
 
 
 def _first_line(error: SQLAlchemyError) -> str:

@@ -81,7 +81,7 @@ INTENTS: Final = Table(
     Column("serial", String(16)),
     Column("answered_by", BigInteger),
     Index("intents_by_hash", "origin", "intent_hash"),
-    Index("intents_by_answer", "origin", "answered_by"),
+    Index("intents_by_answer", "origin", "answered_by", "serial"),
 )
 """Every INTENT, and the first entry that closed it; derived."""
 

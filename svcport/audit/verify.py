@@ -1,13 +1,15 @@
 """Judging a whole ledger: every hash, signature, receipt, index and checkpoint, named if wrong.
 
-Reads the ledger in batches, so that memory does not grow with it. Open intents are listed and are
-no problem; receipts that answer another station's intents are none either.
+Reads the ledger in batches, so that memory does not grow with it; where it is long, every core
+judges batches (`examining`). Open intents are listed and are no problem; receipts that answer
+another station's intents are none either.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,21 +17,20 @@ from sqlalchemy import func, select, union
 
 from protocol.sealed import SubjectKey
 from svcport.audit import merkle
-from svcport.audit.certificates import Keyring, damaged_certificates
-from svcport.audit.checking import Examiner
+from svcport.audit.certificates import damaged_certificates
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.derived import (
+    ChainCheck,
     TreeCheck,
     check_beyond,
-    check_chains,
     check_intent_index,
     check_receipt_index,
     stored_nodes,
 )
-from svcport.audit.entries import LedgerEntry
+from svcport.audit.examining import POOL_FROM, Assignment, Bench, EntryFacts, Judged, Rows, cores
 from svcport.audit.note import NoteError
 from svcport.audit.problems import Problem, ProblemCode
-from svcport.audit.rows import BATCH, RawRow, entry_query, last_index, salvage
+from svcport.audit.rows import BATCH, last_index, open_intent_rows, salvage
 from svcport.audit.tables import CHECKPOINTS, ENTRIES, INTENTS, LOGS, RECEIPTS
 from svcport.audit.view import LedgerView, OpenIntent, open_intent
 from svcport.errors import Reason, RecordsError
@@ -67,6 +68,8 @@ def verify_ledger(
     *,
     manufacturer: SubjectKey | None = None,
     roots: Sequence[SubjectKey] = (),
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LedgerVerdict:
     """Check everything that can be checked; whatever is wrong is in the verdict.
 
@@ -74,24 +77,54 @@ def verify_ledger(
         view: the ledger, marked as damaged or not.
         manufacturer: whose signature a lock's certificate must carry; None takes it as kept.
         roots: the fleet roots that a technician's chain must end in; empty takes it as kept.
+        workers: processes that judge entries, 0 for none beside this one; None: one a core for a
+            long ledger, none for a short one.
+        progress: told now and then how many entries are judged, and of how many.
 
     Raises:
         RecordsError: the disk fails, or the store cannot be read at all.
     """
-    run = _Verification(view, Keyring(view.store, view.realm, manufacturer, roots))
-    run.look_at_size()
-    run.walk()
-    run.look_at_the_rest()
-    return run.verdict()
+    assignment = Assignment(
+        view.store.source,
+        view.realm,
+        view.origin,
+        view.verifier.subject.raw,
+        None if manufacturer is None else manufacturer.raw,
+        tuple(root.raw for root in roots),
+    )
+    chains = ChainCheck()
+    with contextlib.closing(chains):
+        run = _Verification(view, chains, progress)
+        run.look_at_size()
+        if workers is None:
+            workers = cores() if run.size >= POOL_FROM and cores() > 1 else 0
+        run.walk(Bench(assignment, view.store, workers))
+        run.look_at_the_rest()
+        return run.verdict()
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Entries low..high-1 and what could be read of them."""
+
+    low: int
+    high: int
+    rows: Rows
 
 
 class _Verification:
     """One run over one ledger."""
 
-    def __init__(self, view: LedgerView, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        view: LedgerView,
+        chains: ChainCheck,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         self.view = view
         self.origin = view.origin
-        self.examiner = Examiner(view.realm, view.origin, view.verifier.subject, keyring)
+        self.chains = chains
+        self.progress = progress
         self.size = 0
         self.stated = 0
         self.receipts = 0
@@ -156,19 +189,34 @@ class _Verification:
             message = f"the root of the first {tree.size} entries is not the one signed"
             self.say(None, ProblemCode.CHECKPOINT, message)
 
-    def walk(self) -> None:
+    def walk(self, bench: Bench) -> None:
         """Every entry once, in order."""
+        under_way: deque[_Span] = deque()
+
+        def hand_out() -> Iterator[Rows]:
+            for span in self._spans():
+                under_way.append(span)
+                yield span.rows
+
+        for judged in bench.judge_all(hand_out()):
+            span = under_way.popleft()
+            if span.rows:
+                self._batch(span, judged)
+            else:
+                message = f"missing or unreadable, and all up to entry {span.high - 1}"
+                self.say(span.low, ProblemCode.ENTRY_MISSING, message)
+                self.tree = None
+            if self.progress is not None:
+                self.progress(span.high, self.size)
+
+    def _spans(self) -> Iterator[_Span]:
         low = 0
         while low < self.size:
             high = min(low + BATCH, self.size)
             rows = salvage(self.view.store, self.origin, low, high)
             if not rows:
                 high = self._next_index(high)
-                message = f"missing or unreadable, and all up to entry {high - 1}"
-                self.say(low, ProblemCode.ENTRY_MISSING, message)
-                self.tree = None
-            else:
-                self._batch(low, high, rows)
+            yield _Span(low, high, rows)
             low = high
 
     def _next_index(self, start: int) -> int:
@@ -185,26 +233,27 @@ class _Verification:
             found = None
         return min(found, self.size) if isinstance(found, int) else self.size
 
-    def _batch(self, low: int, high: int, rows: dict[int, RawRow]) -> None:
+    def _batch(self, span: _Span, judged: dict[int, Judged]) -> None:
+        low, high = span.low, span.high
         nodes: dict[merkle.Node, object] = {}
         with self._readable(), self.view.store.read() as connection:
             nodes = stored_nodes(connection, self.origin, low, high)
-        entries: dict[int, LedgerEntry] = {}
+        entries: dict[int, EntryFacts] = {}
         for index in range(low, high):
-            row = rows.get(index)
-            if row is None:
+            examined = judged.get(index)
+            if examined is None:
                 self.say(index, ProblemCode.ENTRY_MISSING, "missing or unreadable")
                 self.tree = None
                 continue
-            examined = self.examiner.examine(index, row)
             self.add(examined.problems)
-            if examined.entry is not None:
-                entries[index] = examined.entry
+            if examined.facts is not None:
+                entries[index] = examined.facts
             self._grow(examined.leaf, nodes)
         if self.tree is not None:
             for node in nodes:
                 message = f"a node of level {node.level} is stored that no tree has"
                 self.say(node.last, ProblemCode.TREE_NODE, message)
+        self.chains.add(entries)
         with self._readable(), self.view.store.read() as connection:
             self.add(check_receipt_index(connection, self.origin, low, high, entries))
             self.add(check_intent_index(connection, self.origin, low, high, entries))
@@ -228,14 +277,13 @@ class _Verification:
                 max(self.size, now) if isinstance(now, int) and now >= self.stated else self.size
             )
             self.add(check_beyond(connection, self.origin, limit))
-        with self._readable():
-            self._chains()
+        self._chains()
         with self._readable():
             for message in damaged_certificates(self.view.store):
                 self.say(None, ProblemCode.CERTIFICATE, message)
 
     def _chains(self) -> None:
-        for problem in check_chains(self.view.store, self.origin, self.size):
+        for problem in self.chains.problems():
             if problem is None or problem.code is ProblemCode.RECEIPT_CHAIN:
                 self.receipts += 1
             self.add([] if problem is None else [problem])
@@ -280,19 +328,12 @@ class _Verification:
 
     def _open_intents(self) -> tuple[OpenIntent, ...]:
         """Those that can be read; the others are among the problems."""
-        query = (
-            entry_query(self.origin)
-            .join(
-                INTENTS,
-                (INTENTS.c.origin == ENTRIES.c.origin)
-                & (INTENTS.c.entry_index == ENTRIES.c.entry_index),
-            )
-            .where(INTENTS.c.answered_by.is_(None), ENTRIES.c.entry_index < self.size)
-        )
         with self.view.store.read() as connection:
-            rows = [RawRow(*row) for row in connection.execute(query)]
+            rows = open_intent_rows(connection, self.origin)
         found: list[OpenIntent] = []
         for row in rows:
+            if isinstance(row.index, int) and row.index >= self.size:
+                continue
             try:
                 found.append(open_intent(row.checked()))
             except RecordsError:

@@ -9,33 +9,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, func, select
 
 from protocol.errors import MalformedObjectError
 from protocol.objects import Entry, Receipt, chain_next, chain_start
 from protocol.sealed import Realm, Sealed
 from protocol.values import Head, Op
-from svcport.audit.note import NoteError, VerifierKey
+from svcport.audit.entries import SEQ_LIMIT
+from svcport.audit.note import VerifierKey
+from svcport.audit.place import Log, Place, no_ledger, require_reachable
 from svcport.audit.problems import MARK_NAME, Problem, read_mark, write_mark
-from svcport.audit.rows import RawRow, StoredEntry, entry_query, iterate
-from svcport.audit.station import KEY_NAME, origin_of
+from svcport.audit.rows import RawRow, StoredEntry, iterate, open_intent_rows
+from svcport.audit.station import KEY_NAME
 from svcport.audit.store import Store, damaged
 from svcport.audit.tables import CHECKPOINTS, ENTRIES, INTENTS, LOGS, RECEIPTS
-from svcport.errors import FailedError, Reason, RefusedError
+from svcport.errors import FailedError, Reason
 from svcport.home import storage_error
 
-DATABASE_NAME: Final = "ledger.sqlite"
 RECEIPT_RING: Final = 64
 """Receipts that a lock keeps (protocol/README, "Receipts"); older ones cannot be fetched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """Whose log it is: what stands in its row."""
-
-    origin: str
-    realm: Realm
-    verifier: VerifierKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +60,16 @@ class LedgerView:
             RefusedError: there is none (reason `not-set-up`).
             RecordsError: it cannot be opened (reason `storage` or `ledger-damaged`).
         """
-        store = existing_store(folder)
+        require_reachable(folder)
+        place = Place.of(folder)
+        store = place.existing()
         with contextlib.ExitStack() as undo:
             undo.callback(store.close)
             with store.read() as connection:
-                log = read_log(connection)
+                log = place.read_log(connection)
             if log is None:
+                if (folder / KEY_NAME).exists():
+                    raise damaged(f"{folder}: the ledger is empty, its station key is there")
                 raise no_ledger(folder)
             undo.pop_all()
         return LedgerView(store, folder, log)
@@ -164,8 +160,8 @@ class LedgerView:
         """
         return iterate(self._store, self.origin, start, self.size)
 
-    def receipts(self, serial: str) -> Mapping[int, bytes]:
-        """The receipts of one lock that this ledger holds, by number, ascending."""
+    def receipts(self, serial: str, first: int = 1) -> Mapping[int, bytes]:
+        """The receipts of one lock from number `first` on that this ledger holds, ascending."""
         query = (
             select(RECEIPTS.c.seq, ENTRIES.c.entry_index, ENTRIES.c.leaf_hash, ENTRIES.c.data)
             .join(
@@ -173,7 +169,11 @@ class LedgerView:
                 (ENTRIES.c.origin == RECEIPTS.c.origin)
                 & (ENTRIES.c.entry_index == RECEIPTS.c.entry_index),
             )
-            .where(RECEIPTS.c.origin == self.origin, RECEIPTS.c.serial == serial)
+            .where(
+                RECEIPTS.c.origin == self.origin,
+                RECEIPTS.c.serial == serial,
+                RECEIPTS.c.seq >= min(first, SEQ_LIMIT),
+            )
             .order_by(RECEIPTS.c.seq, RECEIPTS.c.entry_index)
         )
         with self._store.read() as connection:
@@ -197,7 +197,7 @@ class LedgerView:
 
         A lock that is ahead is no contradiction: fetch what is `missing`.
         """
-        _check_stated(serial, self.receipts(serial), stated)
+        _check_stated(serial, self.receipts(serial, stated.seq), stated)
 
     def missing(self, serial: str, stated: Head) -> tuple[int, ...]:
         """Numbers that this ledger lacks and the lock, whose head is `stated`, can still give.
@@ -205,9 +205,9 @@ class LedgerView:
         Raises:
             FailedError: the lock's head contradicts what is held here (reason `ledger-gap`).
         """
-        held = self.receipts(serial)
-        _check_stated(serial, held, stated)
         first = max(1, stated.seq - RECEIPT_RING + 1)
+        held = self.receipts(serial, first)
+        _check_stated(serial, held, stated)
         return tuple(seq for seq in range(first, stated.seq + 1) if seq not in held)
 
     def covers(self, serial: str, since: Head, until: Head) -> bool:
@@ -216,7 +216,7 @@ class LedgerView:
         An INTENT given at `since` that none of them answers, and that the lock does not name as
         its open act at `until`, can no longer be carried out.
         """
-        held = self.receipts(serial)
+        held = self.receipts(serial, since.seq + 1)
         if until.seq < since.seq or until.seq - since.seq > len(held):
             return False
         wanted = range(since.seq + 1, until.seq + 1)
@@ -236,19 +236,8 @@ class LedgerView:
 
     def open_intents(self, serial: str | None = None) -> tuple[OpenIntent, ...]:
         """The intents that no entry has closed, oldest first; of one lock, or of all."""
-        query = (
-            entry_query(self.origin)
-            .join(
-                INTENTS,
-                (INTENTS.c.origin == ENTRIES.c.origin)
-                & (INTENTS.c.entry_index == ENTRIES.c.entry_index),
-            )
-            .where(INTENTS.c.answered_by.is_(None))
-        )
-        if serial is not None:
-            query = query.where(INTENTS.c.serial == serial)
         with self._store.read() as connection:
-            rows = [RawRow(*row) for row in connection.execute(query)]
+            rows = open_intent_rows(connection, self.origin, serial)
         return tuple(open_intent(row.checked()) for row in rows)
 
 
@@ -265,43 +254,6 @@ def open_intent(stored: StoredEntry) -> OpenIntent:
         body.lock_head,
         stored.data,
     )
-
-
-def existing_store(folder: Path) -> Store:
-    """The store in `folder`; RefusedError (`not-set-up`) if there is none, and none is missing."""
-    path = folder / DATABASE_NAME
-    if not path.is_file():
-        if (folder / KEY_NAME).exists():
-            raise damaged(f"{path} is missing, its station key is there")
-        raise no_ledger(folder)
-    return Store.sqlite(path)
-
-
-def no_ledger(folder: Path) -> RefusedError:
-    """The error for a folder that never held a ledger."""
-    return RefusedError(
-        Reason.NOT_SET_UP, f"{folder}: no ledger here", hint="run `svcport setup --from DIR` first"
-    )
-
-
-def read_log(connection: Connection) -> Log | None:
-    """The log of this installation, None before the first; RecordsError (`ledger-damaged`)."""
-    if not inspect(connection).has_table(LOGS.name):
-        return None
-    rows = connection.execute(select(LOGS.c.origin, LOGS.c.realm, LOGS.c.vkey).limit(2)).all()
-    if not rows:
-        return None
-    if len(rows) > 1:
-        raise damaged("more than one log in the ledger, wanted one")
-    origin, name, vkey = (str(value) for value in rows[0])
-    try:
-        verifier = VerifierKey.parse(vkey)
-    except NoteError as error:
-        raise damaged(f"the log's key does not parse: {error}") from error
-    realm = next((one for one in Realm if one.name == name), None)
-    if realm is None or origin != verifier.name or origin != origin_of(realm, verifier.subject):
-        raise damaged(f"the log's name {origin} does not fit its key {vkey} and realm {name}")
-    return Log(origin, realm, verifier)
 
 
 def read_size(connection: Connection, origin: str) -> int:

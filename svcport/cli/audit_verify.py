@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from svcport.audit.against import check_against
+from svcport.audit.note import NoteError
+from svcport.audit.problems import ProblemCode
+from svcport.audit.published import read_part
 from svcport.audit.verify import verify_ledger
 from svcport.audit.view import LedgerView
 from svcport.authorisation.trust import find_trust
@@ -13,10 +19,11 @@ from svcport.cli.answer import Answer
 from svcport.cli.command import Command
 from svcport.cli.settings import current
 from svcport.cli.words import counted
-from svcport.errors import Reason, SvcportError
+from svcport.errors import Reason, RefusedError, SvcportError
 
 if TYPE_CHECKING:
     from protocol.sealed import SubjectKey
+    from svcport.audit.against import Against
     from svcport.audit.problems import Problem
     from svcport.audit.verify import LedgerVerdict
     from svcport.audit.view import OpenIntent
@@ -24,7 +31,13 @@ if TYPE_CHECKING:
 
 
 @click.command("verify", cls=Command)
-def command() -> Answer:
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="CHECKPOINT",
+    help="Prove also that the ledger extends this earlier checkpoint of it.",
+)
+def command(against: Path | None) -> Answer:
     r"""Check every hash, signature, receipt, counter and checkpoint of the ledger.
 
     Exits 1 and names the entry if something is wrong; 7 if the ledger cannot be opened. After
@@ -33,15 +46,46 @@ def command() -> Answer:
     \b
       svcport audit verify
       svcport audit verify --json
+      svcport audit verify --against kept/checkpoint
     """
     home = current().home
     manufacturer, roots = _anchors(home)
     with LedgerView.open_for_audit(home.ledger) as view:
+        earlier = None if against is None else check_against(view, _read(against))
         verdict = verify_ledger(view, manufacturer=manufacturer, roots=roots)
-        if not view.mark_damaged(verdict.problems):
+        if earlier is not None and earlier.problem is not None:
+            verdict = replace(verdict, problems=(earlier.problem, *verdict.problems))
+        if not view.mark_damaged(verdict.problems) and (earlier is not None or not _forked(view)):
             # damage that a failing disk once showed may be gone, and is forgotten then
             view.clear_mark()
-    return judged(verdict)
+    answer = judged(verdict)
+    if earlier is None:
+        return answer
+    members = {**answer.members, "against": _against_json(earlier)}
+    forked = earlier.problem is not None and earlier.problem.code is not ProblemCode.STORE
+    return replace(answer, members=members, reason=Reason.LEDGER_FORK if forked else answer.reason)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_part(path)
+    except NoteError as error:
+        raise RefusedError(Reason.USAGE, str(error)) from error
+
+
+def _forked(view: LedgerView) -> bool:
+    """Whether a fork was found before: only the checkpoint that showed it can clear that."""
+    mark = view.damage or ""
+    return any(f": {code}: " in mark for code in (ProblemCode.FORK, ProblemCode.TRUNCATED_TAIL))
+
+
+def _against_json(earlier: Against) -> dict[str, Any]:
+    return {
+        "size": earlier.old.size,
+        "root": earlier.old.root.hex(),
+        "consistent": earlier.problem is None,
+        "proof": [one.hex() for one in earlier.proof],
+    }
 
 
 def _anchors(home: Home) -> tuple[SubjectKey | None, tuple[SubjectKey, ...]]:

@@ -4,8 +4,10 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 from audit.world import NOW, make_ledger
@@ -44,10 +46,12 @@ def acknowledged(output: str) -> dict[int, str]:
     return {int(index): text for index, text in pairs}
 
 
-def test_a_kill_in_the_middle_of_appends_loses_none_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_of_appends_loses_none_that_was_acknowledged(
+    ledger_folder: Path,
+) -> None:
     known: dict[int, str] = {}
     for attempt in range(4):
-        process = start(tmp_path, f"run{attempt}", 100_000)
+        process = start(ledger_folder, f"run{attempt}", 100_000)
         assert process.stdout is not None
         first = process.stdout.readline()
         assert first.startswith("open")
@@ -55,20 +59,20 @@ def test_a_kill_in_the_middle_of_appends_loses_none_that_was_acknowledged(tmp_pa
         process.kill()
         output = process.communicate()[0]
         known |= acknowledged(output)
-        stored = notes(tmp_path)
+        stored = notes(ledger_folder)
         assert {index: stored[index] for index in known} == known
     assert known
 
 
-def test_processes_that_append_at_once_share_one_tree(tmp_path: Path) -> None:
-    processes = [start(tmp_path, name, 40) for name in ("left", "right", "third")]
+def test_processes_that_append_at_once_share_one_tree(ledger_folder: Path) -> None:
+    processes = [start(ledger_folder, name, 40) for name in ("left", "right", "third")]
     outputs = [process.communicate(timeout=50)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len({output.splitlines()[0] for output in outputs}) == 1
     told = [acknowledged(output) for output in outputs]
     assert [len(one) for one in told] == [40, 40, 40]
-    assert told[0] | told[1] | told[2] == notes(tmp_path)
-    assert sorted(notes(tmp_path)) == list(range(120))
+    assert told[0] | told[1] | told[2] == notes(ledger_folder)
+    assert sorted(notes(ledger_folder)) == list(range(120))
 
 
 def test_a_kill_while_the_ledger_is_made_leaves_one_that_opens(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_a_kill_while_the_ledger_is_made_leaves_one_that_opens(tmp_path: Path) -
 @pytest.mark.parametrize("step", ["make_pending_key", "settle_key"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_crash_at_any_step_of_making_a_ledger_is_finished_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+    ledger_folder: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     real = getattr(opening, step)
 
@@ -98,11 +102,11 @@ def test_a_crash_at_any_step_of_making_a_ledger_is_finished_later(
     with monkeypatch.context() as patch:
         patch.setattr(opening, step, crash)
         with pytest.raises(KeyboardInterrupt):
-            Ledger.open(tmp_path, Realm.TRAINING, create=True)
-    with Ledger.open(tmp_path, Realm.TRAINING, create=True) as ledger:
+            Ledger.open(ledger_folder, Realm.TRAINING, create=True)
+    with Ledger.open(ledger_folder, Realm.TRAINING, create=True) as ledger:
         ledger.record_note(text="x", now=NOW)
         assert verify_ledger(ledger).problems == ()
-    assert not (tmp_path / "station.pem.new").exists()
+    assert not (ledger_folder / "station.pem.new").exists()
 
 
 def _limit_pages(ledger: Ledger) -> None:
@@ -159,14 +163,47 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.STORAGE
 
 
-@pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user"
+OPENS: Final = """
+import os, sys
+from pathlib import Path
+from protocol.sealed import Realm
+from svcport.audit.ledger import Ledger
+from svcport.audit.view import LedgerView
+from svcport.errors import RecordsError, RefusedError
+writable, folder = map(Path, sys.argv[1:])
+Ledger.open(writable, Realm.TRAINING, create=True).close()  # loads all that only root may read
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+for attempt in (lambda: Ledger.open(folder, Realm.TRAINING, create=True),
+                lambda: LedgerView.open_for_audit(folder)):
+    try:
+        attempt()
+    except (RecordsError, RefusedError) as error:
+        print(error.reason)
+"""
+"""Opens a ledger as somebody whom permissions bind, which root is not."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are of POSIX")
+@pytest.mark.parametrize(
+    ("mode", "told"), [(0o555, ["storage", "not-set-up"]), (0o000, ["storage", "storage"])]
 )
-def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(RecordsError) as caught:
-        Ledger.open(tmp_path, Realm.TRAINING, create=True)
-    assert caught.value.reason is Reason.STORAGE
+def test_a_folder_without_permission_is_named(tmp_path: Path, mode: int, told: list[str]) -> None:
+    # outside tmp_path, which nobody but this user may enter
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(mode)
+        done = subprocess.run(
+            [sys.executable, "-c", OPENS, str(tmp_path), folder],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            timeout=25,
+        )
+        Path(folder).chmod(0o700)
+        assert list(Path(folder).iterdir()) == []
+    assert (done.stdout.split(), done.stderr) == (told, "")
 
 
 def test_a_ledger_held_by_another_process_is_named_in_the_end(

@@ -33,8 +33,8 @@ from svcport.audit.view import LedgerView
 from svcport.errors import FailedError, Reason, RefusedError
 
 
-def test_an_act_is_recorded_as_intent_and_result_and_then_closed(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_an_act_is_recorded_as_intent_and_result_and_then_closed(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = meet(ledger, "A1")
         intent = intend(ledger, lock)
         (pending,) = ledger.open_intents("A1")
@@ -56,11 +56,11 @@ def test_an_act_is_recorded_as_intent_and_result_and_then_closed(tmp_path: Path)
         assert ledger.head("A1") == lock.head
 
 
-def test_a_ledger_keeps_its_name_and_its_entries_over_a_restart(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_a_ledger_keeps_its_name_and_its_entries_over_a_restart(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         act(ledger, meet(ledger, "A1"))
         before = (ledger.origin, ledger.vkey, list(ledger.entries()), ledger.last_checkpoint())
-    with Ledger.open(tmp_path, Realm.TRAINING, create=False) as ledger:
+    with Ledger.open(ledger_folder, Realm.TRAINING, create=False) as ledger:
         assert before == (
             ledger.origin,
             ledger.vkey,
@@ -74,16 +74,16 @@ def test_a_ledger_keeps_its_name_and_its_entries_over_a_restart(tmp_path: Path) 
         assert all(leaf_hash(entry.data) == entry.leaf_hash for entry in ledger.entries())
 
 
-def test_a_production_ledger_has_no_training_in_its_name(tmp_path: Path) -> None:
-    with make_ledger(tmp_path, Realm.PRODUCTION) as ledger:
+def test_a_production_ledger_has_no_training_in_its_name(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder, Realm.PRODUCTION) as ledger:
         assert ledger.origin.startswith("svcport.station/")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
-def test_the_station_key_is_its_owners_only(tmp_path: Path) -> None:
-    make_ledger(tmp_path).close()
-    assert stat.S_IMODE((tmp_path / "station.pem").stat().st_mode) == 0o600
-    assert not (tmp_path / "station.pem.new").exists()
+def test_the_station_key_is_its_owners_only(ledger_folder: Path) -> None:
+    make_ledger(ledger_folder).close()
+    assert stat.S_IMODE((ledger_folder / "station.pem").stat().st_mode) == 0o600
+    assert not (ledger_folder / "station.pem.new").exists()
 
 
 def test_a_folder_without_a_ledger_is_not_set_up(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_a_folder_without_a_ledger_is_not_set_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("realm", list(Realm))
-def test_training_and_real_work_never_share_a_ledger(tmp_path: Path, realm: Realm) -> None:
+def test_training_and_real_work_never_share_a_ledger(ledger_folder: Path, realm: Realm) -> None:
     other = Realm.PRODUCTION if realm is Realm.TRAINING else Realm.TRAINING
-    with make_ledger(tmp_path, realm) as ledger:
+    with make_ledger(ledger_folder, realm) as ledger:
         stranger = FakeLock("A1", other)
         note = Entry(origin=ledger.origin, kind=EntryKind.NOTE, host_time=1, note="x")
         for attempt in (
@@ -116,13 +116,13 @@ def test_training_and_real_work_never_share_a_ledger(tmp_path: Path, realm: Real
         assert invalid.value.reason is Reason.RECEIPT_INVALID
         assert ledger.size == 1
     with pytest.raises(RefusedError) as refused:
-        Ledger.open(tmp_path, other, create=True)
+        Ledger.open(ledger_folder, other, create=True)
     assert refused.value.reason is Reason.LOCK_IDENTITY
-    Ledger.open(tmp_path, realm, create=False).close()
+    Ledger.open(ledger_folder, realm, create=False).close()
 
 
-def test_the_checkpoint_is_signed_over_every_entry(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_the_checkpoint_is_signed_over_every_entry(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         assert ledger.last_checkpoint() is None
         empty = Checkpoint.open(ledger.checkpoint(NOW), ledger.verifier)
         assert empty.size == 0
@@ -135,8 +135,8 @@ def test_the_checkpoint_is_signed_over_every_entry(tmp_path: Path) -> None:
             assert (checkpoint.origin, checkpoint.size) == (ledger.origin, 2 * count)
 
 
-def test_a_result_without_a_receipt_closes_and_a_note_leaves_open(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_a_result_without_a_receipt_closes_and_a_note_leaves_open(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = meet(ledger, "A1")
         first = intend(ledger, lock)
         ledger.record_note(text="no answer to BEGIN", now=NOW, serial="A1", intent=first)
@@ -149,8 +149,8 @@ def test_a_result_without_a_receipt_closes_and_a_note_leaves_open(tmp_path: Path
         assert ledger.receipts("A1") == {}
 
 
-def test_open_intents_are_told_apart_by_lock(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_open_intents_are_told_apart_by_lock(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         locks = [meet(ledger, serial) for serial in ("A1", "B2")]
         intents = [intend(ledger, lock) for lock in locks]
         assert [one.serial for one in ledger.open_intents()] == ["A1", "B2"]
@@ -161,8 +161,8 @@ def test_open_intents_are_told_apart_by_lock(tmp_path: Path) -> None:
         assert not ledger.is_open(intents[0].digest)
 
 
-def test_a_recovered_receipt_closes_the_intent_it_answers(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_a_recovered_receipt_closes_the_intent_it_answers(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = meet(ledger, "A1")
         intent = intend(ledger, lock)
         foreign = lock.receipt(bytes(32))
@@ -177,8 +177,8 @@ def test_a_recovered_receipt_closes_the_intent_it_answers(tmp_path: Path) -> Non
         assert ledger.head("A1") == lock.head
 
 
-def test_the_stations_own_key_signs_where_there_is_no_technician(tmp_path: Path) -> None:
-    with Ledger.open(tmp_path, Realm.TRAINING, create=True) as ledger:
+def test_the_stations_own_key_signs_where_there_is_no_technician(ledger_folder: Path) -> None:
+    with Ledger.open(ledger_folder, Realm.TRAINING, create=True) as ledger:
         _, intent = ledger.record_intent(
             signer=ledger.station, op=Op.UPDATE, serial=None, now=NOW, image_digest=DIGEST
         )
@@ -187,8 +187,8 @@ def test_the_stations_own_key_signs_where_there_is_no_technician(tmp_path: Path)
         assert ledger.open_intents() == ()
 
 
-def test_a_long_or_strange_note_is_shortened_and_not_refused(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_a_long_or_strange_note_is_shortened_and_not_refused(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         _, sealed = ledger.record_note(
             text="T\N{LATIN SMALL LETTER U WITH DIAERESIS}r\n" * 99, now=NOW
         )
@@ -198,13 +198,13 @@ def test_a_long_or_strange_note_is_shortened_and_not_refused(tmp_path: Path) -> 
         assert note.startswith("T?r?T?r?")
 
 
-def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger, pytest.raises(ValueError, match="no zone"):
+def test_a_time_without_a_zone_is_refused(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger, pytest.raises(ValueError, match="no zone"):
         ledger.record_note(text="x", now=datetime(2026, 1, 1))  # noqa: DTZ001 - the point
 
 
-def test_heads_of_a_gapped_run_stop_at_the_gap(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_heads_of_a_gapped_run_stop_at_the_gap(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = meet(ledger, "A1")
         heads, receipts = [lock.head], []
         for _ in range(70):
@@ -228,8 +228,10 @@ def test_heads_of_a_gapped_run_stop_at_the_gap(tmp_path: Path) -> None:
     [Head(1, DIGEST), Head(2, DIGEST), Head(0, DIGEST), None],
     ids=["behind", "other chain", "forgot all", "forgot one"],
 )
-def test_a_lock_that_contradicts_the_ledger_is_a_gap(tmp_path: Path, stated: Head | None) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_a_lock_that_contradicts_the_ledger_is_a_gap(
+    ledger_folder: Path, stated: Head | None
+) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = meet(ledger, "A1")
         act(ledger, lock)
         earlier = lock.head
@@ -240,8 +242,8 @@ def test_a_lock_that_contradicts_the_ledger_is_a_gap(tmp_path: Path, stated: Hea
         assert caught.value.reason is Reason.LEDGER_GAP
 
 
-def test_an_unmet_lock_must_start_at_the_start_of_its_chain(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_an_unmet_lock_must_start_at_the_start_of_its_chain(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = FakeLock("A1")
         ledger.check_head("A1", lock.head)
         assert ledger.head("A1") == lock.head
@@ -250,8 +252,8 @@ def test_an_unmet_lock_must_start_at_the_start_of_its_chain(tmp_path: Path) -> N
             ledger.check_head("A1", Head(0, DIGEST))
 
 
-def test_nothing_enters_that_would_not_verify_later(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_nothing_enters_that_would_not_verify_later(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock = meet(ledger, "A1")
         intent = intend(ledger, lock)
         body = Entry.read(intent)
@@ -281,9 +283,9 @@ def test_nothing_enters_that_would_not_verify_later(tmp_path: Path) -> None:
     ],
 )
 def test_an_entry_that_lacks_what_its_kind_needs_is_refused(
-    tmp_path: Path, change: dict[str, object]
+    ledger_folder: Path, change: dict[str, object]
 ) -> None:
-    with make_ledger(tmp_path) as ledger:
+    with make_ledger(ledger_folder) as ledger:
         note = Entry(origin=ledger.origin, kind=EntryKind.NOTE, host_time=1, note="x")
         wrong = dataclasses.replace(note, **change)  # type: ignore[arg-type]
         with pytest.raises(MalformedObjectError):
@@ -293,8 +295,8 @@ def test_an_entry_that_lacks_what_its_kind_needs_is_refused(
         assert ledger.size == 0
 
 
-def test_a_receipt_that_is_not_the_locks_is_refused(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_a_receipt_that_is_not_the_locks_is_refused(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         lock, other = meet(ledger, "A1"), meet(ledger, "B2")
         stranger = FakeLock("C3")
         intent = intend(ledger, lock)
@@ -322,16 +324,16 @@ def test_a_receipt_that_is_not_the_locks_is_refused(tmp_path: Path) -> None:
         ledger.record_result(intent=intent, receipt=good.build(), now=NOW)
 
 
-def test_only_certificates_are_remembered(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_only_certificates_are_remembered(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         statement = TimeStatement(unix_time=1, nonce_hash=bytes(32))
         with pytest.raises(ValueError, match="TIME is no certificate"):
             ledger.remember_certificate(statement.seal(Realm.TRAINING, TECHNICIAN))
         ledger.remember_certificate(technician_certificate())
 
 
-def test_threads_of_one_process_share_a_ledger(tmp_path: Path) -> None:
-    with make_ledger(tmp_path) as ledger:
+def test_threads_of_one_process_share_a_ledger(ledger_folder: Path) -> None:
+    with make_ledger(ledger_folder) as ledger:
         locks = [meet(ledger, f"L{number}") for number in range(8)]
 
         def work(lock: FakeLock) -> None:

@@ -103,3 +103,57 @@ def test_the_worked_vector_has_its_root_and_proof() -> None:
     ]
     assert merkle.root(3, nodes.__getitem__) == root
     assert list(merkle.inclusion_proof(1, 3, nodes.__getitem__)) == path
+
+
+def brute_consistency(old: int, leaves: list[bytes], *, whole: bool = True) -> list[bytes]:
+    """RFC 6962, 2.1.2, as it is written there."""
+    size = len(leaves)
+    if old == size:
+        return [] if whole else [brute_root(leaves)]
+    split = 1
+    while split * 2 < size:
+        split *= 2
+    if old <= split:
+        return [*brute_consistency(old, leaves[:split], whole=whole), brute_root(leaves[split:])]
+    rest = brute_consistency(old - split, leaves[split:], whole=False)
+    return [*rest, brute_root(leaves[:split])]
+
+
+@pytest.mark.parametrize("size", range(1, 50))
+def test_every_consistency_proof_is_that_of_rfc_6962_and_holds(size: int) -> None:
+    leaves = [b"leaf %d" % i for i in range(size)]
+    read = stored(leaves).__getitem__
+    root = brute_root(leaves)
+    for old in range(1, size + 1):
+        proof = merkle.consistency_proof(old, size, read)
+        assert list(proof) == brute_consistency(old, leaves)
+        assert merkle.extends(old, brute_root(leaves[:old]), size, root, proof)
+    assert merkle.consistency_proof(0, size, read) == ()
+    assert merkle.extends(0, merkle.EMPTY_ROOT, size, root, ())
+
+
+@given(st.integers(2, 80), st.data())
+def test_a_consistency_proof_holds_for_nothing_but_its_two_trees(
+    size: int, data: st.DataObject
+) -> None:
+    leaves = [b"%d" % i for i in range(size)]
+    old = data.draw(st.integers(1, size - 1))
+    root, old_root = brute_root(leaves), brute_root(leaves[:old])
+    proof = merkle.consistency_proof(old, size, stored(leaves).__getitem__)
+    forked = brute_root([*leaves[: old - 1], b"another"])
+    assert not merkle.extends(old, forked, size, root, proof)
+    assert not merkle.extends(old, old_root, size, forked, proof)
+    assert not merkle.extends(old, old_root, size, root, (*proof, root))
+    assert not merkle.extends(size, root, size, old_root, ())
+    if proof:
+        cut = data.draw(st.integers(0, len(proof) - 1))
+        assert not merkle.extends(old, old_root, size, root, proof[:cut] + proof[cut + 1 :])
+        flipped = (*proof[:cut], bytes(32), *proof[cut + 1 :])
+        assert not merkle.extends(old, old_root, size, root, flipped)
+
+
+def test_a_tree_does_not_extend_a_larger_one() -> None:
+    with pytest.raises(ValueError, match="a tree of 3 leaves does not extend one of 4"):
+        merkle.consistency_proof(4, 3, lambda _node: bytes(32))
+    with pytest.raises(ValueError, match="does not extend"):
+        merkle.extends(4, bytes(32), 3, bytes(32), ())

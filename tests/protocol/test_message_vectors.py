@@ -74,13 +74,15 @@ def _malformed_vectors() -> list[Vector]:
     requests = {
         "empty": b"",
         "opcode-0-is-none": b"\x00",
-        "opcode-0x13-is-none": b"\x13",
+        "opcode-0x16-is-none": b"\x16",
         "trailing-byte": record["identify"] + b"\0",
         "cut": record["commit"][:-1],
         "slot-2-is-none": b"\x04\x02" + bytes(16),
         "short-nonce": record["measure"][:-1],
         "length-past-the-end": begin[:1] + b"\x00\xff" + begin[3:],
         "object-too-long": b"\x0c" + (641).to_bytes(2, "big") + bytes(641 + 4),
+        "statement-too-long": b"\x14" + (641).to_bytes(2, "big") + bytes(641),
+        "time-without-its-issuer": record["put-time"][:-8],
         "bitmap-too-long": begin[:-3] + (129).to_bytes(2, "big") + bytes(129),
     }
     replies = {
@@ -98,6 +100,8 @@ def _malformed_vectors() -> list[Vector]:
         "too-many-digests": ("sector-digests", b"\0\x79" + bytes(8 * 121)),
         "too-many-events": ("events", bytes(5) + b"\x29" + bytes(22 * 41)),
         "too-many-receipts": ("receipts", bytes(41) + b"\x09" + bytes(2 * 9)),
+        "nonce-cut": ("lock-nonce", reply["lock-nonce"][:-1]),
+        "dropped-2-is-none": ("put-epoch", reply["put-epoch"][:-1] + b"\x02"),
         "refusal-code-0-is-none": ("close", b"\x01\x00" + bytes(6)),
         "refusal-cut": ("close", b"\x01\x01" + bytes(5)),
     }
