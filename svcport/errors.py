@@ -60,6 +60,8 @@ class Reason(StrEnum):
     NOT_MEASURABLE = "not-measurable"
     LEDGER_DAMAGED = "ledger-damaged"
     LEDGER_GAP = "ledger-gap"
+    LEDGER_FORK = "ledger-fork"
+    CHECKPOINT_REFUSED = "checkpoint-refused"
     RECEIPT_INVALID = "receipt-invalid"
     STORAGE = "storage"
     INTERRUPTED = "interrupted"

@@ -13,6 +13,8 @@ import platformdirs
 from svcport.errors import Reason, RecordsError
 
 ENVIRONMENT = "SVCPORT_HOME"
+READ_LIMIT = 1 << 20
+"""Bytes of the largest file that `read_file` reads: keys, marks and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,22 @@ class Home:
         return self.root / "ledger"
 
     @property
+    def witness(self) -> Path:
+        """This station as witness of other logs: its witness key, and what it saw of each."""
+        return self.root / "witness"
+
+    @property
     def is_set_up(self) -> bool:
-        """Whether `setup` has completed here: the credential is imported last."""
-        return (self.credential / "technician.svc").is_file()
+        """Whether `setup` has completed here: the credential is imported last.
+
+        Raises:
+            RecordsError: the folder may not be read (`storage`).
+        """
+        path = self.credential / "technician.svc"
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise storage_error(path, error) from error
 
 
 def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
@@ -88,9 +103,14 @@ def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file of the home; RecordsError (`storage`) if it cannot be read."""
+    """The content of a small file of the home, cut after 1 MiB; it may have become a device.
+
+    Raises:
+        RecordsError: it cannot be read (`storage`).
+    """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(READ_LIMIT)
     except OSError as error:
         raise storage_error(path, error) from error
 

@@ -20,6 +20,15 @@ UNFINISHED: Final = ".new-"
 """Prefix of temporary names; one that stays behind belongs to a process that was killed."""
 
 
+def read_at_most(path: Path, size: int) -> bytes:
+    """The file's bytes, of one that is longer than `size` one byte more; raises OSError.
+
+    What replaced a file of the home may be a device, or larger than this computer's memory.
+    """
+    with path.open("rb") as file:
+        return file.read(size + 1)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a temporary file beside `path`, sync it, and put it in place; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +100,10 @@ def _unlockable(path: Path, error: sqlite3.Error) -> CatalogueError:
         return CatalogueError(
             f"another process has been writing in {path.parent} for too long",
             hint="let the other svcport finish, then try again",
+        )
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return CatalogueError(
+            f"{path} is damaged: {error}", hint=f"delete {path}, which holds nothing, and try again"
         )
     return CatalogueError(
         f"cannot write in {path.parent}: {error}", hint="make the folder writable, or choose --home"

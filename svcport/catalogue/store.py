@@ -19,12 +19,15 @@ from typing import Final
 
 from svcport.catalogue.advisory import Advisory
 from svcport.catalogue.faults import TUF_ERRORS, CatalogueError, one_line
-from svcport.catalogue.files import UNFINISHED, write_whole
+from svcport.catalogue.files import UNFINISHED, read_at_most, write_whole
 from svcport.catalogue.release import Target
 from svcport.catalogue.trusted import Bundle, Trusted, judge
 from svcport.errors import Reason, RecordsError, RefusedError
 
 FOLDER: Final = "catalogue"
+TRUSTED_LIMIT: Final = 64 * 1024 * 1024
+"""Most bytes of the accepted metadata: hundreds of thousands of releases."""
+
 _REPAIR: Final = "move that folder away and run: svcport setup --from DIR"
 
 
@@ -57,11 +60,13 @@ class Store:
                 catalogues.
         """
         try:
-            data = self.trusted_file.read_bytes()
+            data = read_at_most(self.trusted_file, TRUSTED_LIMIT)
         except FileNotFoundError:
             return None
         except OSError as e:
             raise self._damaged(f"cannot be read: {e.strerror}") from e
+        if len(data) > TRUSTED_LIMIT:
+            raise self._damaged(f"is damaged: it has more than {TRUSTED_LIMIT} bytes")
         try:
             return Bundle.parse(data)
         except CatalogueError as e:
@@ -81,7 +86,7 @@ class Store:
     def holds(self, target: Target) -> bool:
         """True if the file is there and is what the catalogue signs."""
         try:
-            return matches(self.target_file(target.sha256).read_bytes(), target)
+            return matches(read_at_most(self.target_file(target.sha256), target.size), target)
         except OSError:
             return False
 
@@ -93,7 +98,7 @@ class Store:
                 catalogue signs.
         """
         try:
-            data = self.target_file(target.sha256).read_bytes()
+            data = read_at_most(self.target_file(target.sha256), target.size)
         except OSError as e:
             raise RecordsError(
                 Reason.STORAGE,

@@ -53,7 +53,7 @@ def _opened(options: LockOptions, settings: Settings) -> Installation:
     # the rooms behind it take a second to load; --help must not wait for them
     from svcport.operations.installation import Installation
 
-    return Installation.open(settings.home, passphrase=options.passphrase, now=utc_now)
+    return Installation.open(settings.home, secret=options.secret, now=utc_now)
 
 
 def _on_bench(options: LockOptions, operation: Operation) -> Iterator[Answer]:

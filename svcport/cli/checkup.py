@@ -1,11 +1,12 @@
-"""What `doctor` looks at on the computer itself: Python, pyserial, ports and who may open them."""
+"""What `doctor` looks at: Python, pyserial, ports and who may open them; what answers at one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -13,8 +14,9 @@ from typing import Final, Literal
 import serial
 
 from svcport.errors import SvcportError
+from svcport.locks.probe import probe
 from svcport.transport.adapters import FoundPort, found_ports
-from svcport.transport.port import open_port
+from svcport.transport.port import Transport, open_port
 
 PYSERIAL_WANTED: Final = (3, 5)
 
@@ -56,13 +58,20 @@ def computer_checks() -> Iterator[Check]:
     yield _permissions(ports)
 
 
-def port_check(port: str) -> Check:
-    """Open a port and close it again, saying nothing to what is behind it."""
+def port_checks(port: str, opener: Callable[[str], Transport] = open_port) -> Iterator[Check]:
+    """Open a port and ask as a stranger would; a port that is lost ends the list with a `fail`."""
     try:
-        open_port(port).close()
+        transport = opener(port)
     except SvcportError as error:
-        return Check("port", "fail", error.message, error.hint)
-    return Check("port", "pass", f"{port} can be opened")
+        yield Check("port", "fail", error.message, error.hint)
+        return
+    yield Check("port", "pass", f"{port} can be opened")
+    with contextlib.closing(transport):
+        try:
+            for found in probe(transport):
+                yield Check(found.name, found.result, found.detail, found.cure)
+        except SvcportError as error:
+            yield Check("port", "fail", error.message, error.hint)
 
 
 def _pyserial() -> Check:

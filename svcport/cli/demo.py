@@ -99,7 +99,7 @@ def _tell(story: _Story, folder: Path) -> None:
     made = init_lab(lab, now=utc_now())
     with _serving(lab) as port:
         story.step("setup --from lab/technician", partial(set_up, home, made.technician, utc_now()))
-        with Installation.open(home, passphrase=None, now=utc_now) as installation:
+        with Installation.open(home, secret=None, now=utc_now) as installation:
             for name, operation in _ACTS.items():
                 story.step(name, partial(_operated, operation, installation, port))
     with LedgerView.open_for_audit(home.ledger) as view:

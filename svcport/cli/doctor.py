@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from svcport.cli.answer import Answer
-from svcport.cli.checkup import computer_checks, port_check
+from svcport.cli.checkup import computer_checks, port_checks
 from svcport.cli.command import Command
 from svcport.cli.homecheck import home_checks
 from svcport.cli.settings import current, utc_now
 
+OPEN_PORT: Final = (
+    "port-unprompted",
+    "port-smp",
+    "port-console",
+    "port-frames",
+    "port-before-auth",
+)
+"""Checks whose failure means that the port gives something to whoever plugs in."""
+
 
 @click.command("doctor", cls=Command)
-@click.option("--port", metavar="P", help="Also try to open this port.")
+@click.option("--port", metavar="P", help="Also ask at this port, as a stranger.")
 def command(port: str | None) -> Answer:
     r"""Check ports, permissions, home, clock, credential, records and catalogue.
 
     Changes nothing, and exits 0 whatever it finds: `checks` has the results.
+    With a port, it asks there as a thief with a cable would, without credentials:
+    a lock must show who it is and nothing else; boot loader, SMP or console is a fail.
 
     \b
       svcport doctor
@@ -24,10 +37,14 @@ def command(port: str | None) -> Answer:
     """
     checks = [*computer_checks(), *home_checks(current().home, utc_now())]
     if port is not None:
-        checks.append(port_check(port))
+        checks += port_checks(port)
     failed = [check for check in checks if check.result == "fail"]
     members = [check.as_json() for check in checks]
     if not failed:
         return Answer.ok("nothing stands in the way", checks=members)
     names = ", ".join(check.name for check in failed)
+    open_ports = [check for check in failed if check.name in OPEN_PORT]
+    if open_ports:
+        message = f"{port} is open to strangers: {open_ports[0].detail}; in the way: {names}"
+        return Answer.ok(message, hint=open_ports[0].cure, checks=members)
     return Answer.ok(f"in the way: {names}", hint=failed[0].cure, checks=members)

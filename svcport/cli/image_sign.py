@@ -11,12 +11,24 @@ import click
 
 from images import FileSigner, ImageError, LockMetadata, Version, firmware_bytes, sign
 from images.errors import InvalidKeyError
-from images.sign import DEFAULT_HEADER_SIZE
+from images.sign import DEFAULT_HEADER_SIZE, ImageSigner
+from svcport.authorisation.imagekeys import open_image_key
+from svcport.authorisation.references import (
+    AGENT_SCHEME,
+    TOKEN_SCHEME,
+    TokenKey,
+    parse_reference,
+)
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command
 from svcport.cli.files import write_output
 from svcport.cli.imagefiles import parsed, read_bytes
-from svcport.cli.options import contradiction, passphrase_option, passphrase_source
+from svcport.cli.options import (
+    contradiction,
+    passphrase_source,
+    secret_options,
+    secret_source,
+)
 from svcport.errors import Reason, RefusedError
 
 _ROOM: Final = bytes(DEFAULT_HEADER_SIZE)
@@ -52,23 +64,23 @@ class _Wish:
 )
 @click.option(
     "--key",
-    "key_file",
     required=True,
-    type=click.Path(path_type=Path),
     metavar="KEY",
-    help="Private key, pem, as imgtool keygen or openssl write it.",
+    help="Private key: a pem file, as imgtool keygen or openssl write it, or pkcs11:... for a key "
+    "on a token.",
 )
 @click.option("--version", required=True, metavar="V", help="major.minor.revision or ...+build.")
 @click.option("--security-counter", type=click.IntRange(0, 0xFFFFFFFF), metavar="N")
 @click.option("--model", metavar="M", help="Model of lock it is for.")
 @click.option("--hardware", metavar="H", multiple=True, help="Hardware revision; repeatable.")
 @click.option("--batch", "batches", metavar="B", multiple=True, help="Batch; repeatable.")
-@passphrase_option
+@secret_options
 def command(
     source: Path,
     output: Path,
-    key_file: Path,
+    key: str,
     passphrase_fd: int | None,
+    pin_fd: int | None,
     version: str,
     security_counter: int | None,
     model: str | None,
@@ -82,9 +94,11 @@ def command(
     \b
       svcport image sign zephyr.bin -o signed.bin --key vendor.pem --version 2.4.1 \
           --security-counter 3 --model SL-2 --hardware A --hardware B
+      svcport image sign zephyr.bin -o signed.bin --key 'pkcs11:token=release;object=SL-2' \
+          --version 2.4.1
     """
     wish = _Wish(version, security_counter, model, hardware, batches)
-    signer = _signer(key_file, passphrase_source(passphrase_fd))
+    signer = _signer(key, passphrase_fd, pin_fd)
     image = _signed(read_bytes(source), signer, wish)
     write_output(output, image)
     made = parsed(image)
@@ -96,7 +110,7 @@ def command(
     )
 
 
-def _signed(data: bytes, signer: FileSigner, wish: _Wish) -> bytes:
+def _signed(data: bytes, signer: ImageSigner, wish: _Wish) -> bytes:
     try:
         return sign(
             firmware_bytes(data).removeprefix(_ROOM),
@@ -110,7 +124,20 @@ def _signed(data: bytes, signer: FileSigner, wish: _Wish) -> bytes:
         raise RefusedError(Reason(error.reason), str(error), hint=hint) from error
 
 
-def _signer(path: Path, passphrase: Callable[[], bytes] | None) -> FileSigner:
+def _signer(key: str, passphrase_fd: int | None, pin_fd: int | None) -> ImageSigner:
+    if not key.startswith((TOKEN_SCHEME, AGENT_SCHEME)):
+        return _file_signer(Path(key), passphrase_source(passphrase_fd))
+    reference = parse_reference(key)
+    if isinstance(reference, TokenKey):
+        return open_image_key(reference, secret_source(passphrase_fd, pin_fd))
+    raise RefusedError(
+        Reason.USAGE,
+        "an ssh-agent hashes what it signs once more, so its key cannot sign an image",
+        hint="give a pem file or pkcs11:... with --key",
+    )
+
+
+def _file_signer(path: Path, passphrase: Callable[[], bytes] | None) -> FileSigner:
     pem = read_bytes(path)
     locked = b"ENCRYPTED" in pem
     try:

@@ -38,14 +38,15 @@ def read_keys(paths: tuple[Path, ...], home: Home) -> TrustStore:
 
     Raises:
         FailedError: `storage`, a key file cannot be read.
-        RefusedError: `image-signer`, it holds no key that MCUboot knows.
+        RefusedError: `image-signer`, it holds no key that MCUboot knows; `not-set-up`, what the
+            home trusts is damaged.
     """
     if paths:
         return TrustStore(_read_key(path) for path in paths)
     # a home that was never set up trusts nobody; one that is damaged says so
-    from svcport.authorisation.trust import find_trust
+    from svcport.authorisation.trust import Trust, find_trust
 
-    trust = find_trust(home)
+    trust = Trust.load(home) if home.is_set_up else find_trust(home)
     try:
         return TrustStore(PublicKey.from_pem(pem) for pem in (trust.image_keys if trust else ()))
     except ImageError as error:

@@ -53,10 +53,32 @@ _SECTIONS: Final[dict[str, dict[str, Entry]]] = {
                 "Commands": {
                     "list": Lazy("svcport.cli.audit_list", "What this installation recorded."),
                     "verify": Lazy("svcport.cli.audit_verify", "Whether the records hold."),
-                    "export": Lazy("svcport.cli.audit_export", "Save what still verifies."),
+                    "prove": Lazy("svcport.cli.audit_prove", "One entry's place, in one file."),
+                    "export": Lazy("svcport.cli.audit_export", "Write it where others check it."),
+                    "cosign": Lazy("svcport.cli.audit_cosign", "Witness another's ledger."),
+                    "cross-check": Lazy(
+                        "svcport.cli.audit_cross_check", "What several stations' exports lack."
+                    ),
                 }
             },
             help="The ledger of everything that was done.",
+        ),
+    },
+    "For vendors and depots": {
+        "issuer": LazyGroup(
+            "issuer",
+            {
+                "Commands": {
+                    "init": Lazy("svcport.cli.issuer_init", "A vendor's authority, in a folder."),
+                    "credential": Lazy(
+                        "svcport.cli.issuer_credential", "Who may do what: a folder for setup."
+                    ),
+                    "ticket": Lazy("svcport.cli.issuer_ticket", "Leave for one act on one lock."),
+                    "epoch": Lazy("svcport.cli.issuer_epoch", "What is no longer good."),
+                    "log": Lazy("svcport.cli.issuer_log", "What was issued, and to whom."),
+                }
+            },
+            help="The vendor's side: credentials, tickets, revocation.",
         ),
     },
     "Training": {

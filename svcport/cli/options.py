@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import logging
 import math
 import os
 import sys
@@ -16,11 +19,20 @@ from svcport.cli.output import is_terminal
 from svcport.errors import Reason, RefusedError
 
 if TYPE_CHECKING:
+    from svcport.authorisation.locked import Secret
     from svcport.operations.installation import Target
 
+_log = logging.getLogger(__name__)
+
 MAX_WAIT_S: Final = 86_400.0
+MAX_CASE: Final = 40
+"""Characters of a case number in an INTENT (protocol/README.md)."""
+
 MAX_PASSPHRASE: Final = 4096
 """Bytes; more is a wrong file descriptor."""
+
+KEYRING_SERVICE: Final = "svcport"
+"""Under which a desktop's keyring keeps secrets; the user name there is the secret's name."""
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -43,6 +55,22 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
+class CaseNumber(click.ParamType[str]):
+    """What the ledger and the lock can keep of a case: 1 to 40 printable ASCII characters."""
+
+    name = "case"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The text as it is; refuses as click does."""
+        text = str(value)
+        if not 1 <= len(text) <= MAX_CASE or not (text.isascii() and text.isprintable()):
+            wanted = f"1 to {MAX_CASE} printable ASCII characters"
+            self.fail(f"{text[:MAX_CASE]!r} of {len(text)} characters must be {wanted}", param, ctx)
+        return text
+
+
 @dataclass(frozen=True, slots=True)
 class LockOptions:
     """Which lock or locks, as the command line says.
@@ -55,7 +83,7 @@ class LockOptions:
         wait_s: seconds to wait for a port or lock.
         tickets: ticket files.
         claimed_serial: for devices that cannot state one.
-        passphrase: gives the signing key's passphrase; None where nobody can be asked.
+        secret: gives the signing key's passphrase or PIN; None where nobody can be asked.
     """
 
     ports: tuple[str, ...]
@@ -65,7 +93,7 @@ class LockOptions:
     wait_s: float
     tickets: tuple[Path, ...]
     claimed_serial: str | None
-    passphrase: Callable[[], bytes] | None
+    secret: Secret | None
 
     @property
     def several(self) -> bool:
@@ -101,7 +129,13 @@ _ALL: Final = click.option(
 )
 _SHARED: Final = (
     click.option("--expect-serial", metavar="S", help="Refuse any other lock."),
-    click.option("--case", "case_id", metavar="ID", help="Put this case number in the ledger."),
+    click.option(
+        "--case",
+        "case_id",
+        type=CaseNumber(),
+        metavar="ID",
+        help="Put this case number in the ledger.",
+    ),
     click.option(
         "--wait",
         "wait_s",
@@ -131,6 +165,12 @@ passphrase_option: Final = click.option(
     metavar="N",
     help="Read the key's passphrase from file descriptor N.",
 )
+pin_option: Final = click.option(
+    "--pin-fd",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Read the token's PIN from file descriptor N.",
+)
 
 
 class _Shared(TypedDict):
@@ -140,6 +180,7 @@ class _Shared(TypedDict):
     tickets: tuple[Path, ...]
     claimed_serial: str | None
     passphrase_fd: int | None
+    pin_fd: int | None
 
 
 class LockParams(_Shared):
@@ -157,12 +198,12 @@ class OneLockParams(_Shared):
 
 def lock_options(function: _F) -> _F:
     """For commands that work on one lock or on many at once."""
-    return _decorated(function, (_PORT, _ALL, *_SHARED, passphrase_option))
+    return _decorated(function, (_PORT, _ALL, *_SHARED, passphrase_option, pin_option))
 
 
 def one_lock_options(function: _F) -> _F:
     """For commands that work on a single lock."""
-    return _decorated(function, (_ONE_PORT, *_SHARED, passphrase_option))
+    return _decorated(function, (_ONE_PORT, *_SHARED, passphrase_option, pin_option))
 
 
 def _decorated(function: _F, options: tuple[Callable[[_F], _F], ...]) -> _F:
@@ -191,6 +232,8 @@ def one_lock(params: OneLockParams) -> LockOptions:
 def _options(
     ports: tuple[str, ...], params: LockParams | OneLockParams, *, all_ports: bool
 ) -> LockOptions:
+    if "" in ports:
+        raise contradiction("--port is empty, wanted a device or URL")
     return LockOptions(
         ports=ports,
         all_ports=all_ports,
@@ -199,7 +242,7 @@ def _options(
         wait_s=params["wait_s"],
         tickets=params["tickets"],
         claimed_serial=params["claimed_serial"],
-        passphrase=passphrase_source(params["passphrase_fd"]),
+        secret=secret_source(params["passphrase_fd"], params["pin_fd"]),
     )
 
 
@@ -208,34 +251,91 @@ def contradiction(message: str) -> RefusedError:
     return RefusedError(Reason.USAGE, message, hint="add --help to see examples")
 
 
+def secret_options(function: _F) -> _F:
+    """`--passphrase-fd` and `--pin-fd`, for commands that open a key by its reference."""
+    return _decorated(function, (passphrase_option, pin_option))
+
+
+def secret_source(passphrase_fd: int | None, pin_fd: int | None) -> Secret | None:
+    """Where secrets come from: file descriptors, the keyring, the terminal; None is nowhere.
+
+    Each name is asked for once. A descriptor gives one passphrase for all key files, but a PIN a
+    token: a PIN that was meant for another token would cost this one a try.
+    """
+    terminal = _has_terminal()
+    keyring = importlib.util.find_spec("keyring") is not None
+    if passphrase_fd is None and pin_fd is None and not terminal and not keyring:
+        return None
+
+    @functools.cache
+    def passphrase(descriptor: int) -> bytes:
+        return _read_secret("--passphrase-fd", descriptor)
+
+    @functools.cache
+    def secret(name: str) -> bytes:
+        from svcport.authorisation.locked import PIN_OF, locked
+
+        pin = name.startswith(PIN_OF)
+        if pin and pin_fd is not None:
+            return _read_secret("--pin-fd", pin_fd)
+        if not pin and passphrase_fd is not None:
+            return passphrase(passphrase_fd)
+        kept = _from_keyring(name) if keyring else None
+        if kept:
+            return kept.encode()
+        if terminal:
+            return _ask_secret(name)
+        option = "--pin-fd" if pin else "--passphrase-fd"
+        raise locked(
+            f"the {name} is wanted and none was given", f"run it on a terminal, or give {option}"
+        )
+
+    return secret
+
+
+def _from_keyring(name: str) -> str | None:
+    """What the desktop keeps under this name; None if nothing, or if there is no keyring."""
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        return keyring.get_password(KEYRING_SERVICE, name)
+    except KeyringError as error:
+        _log.info("no keyring: %s", error)
+        return None
+
+
 def passphrase_source(descriptor: int | None) -> Callable[[], bytes] | None:
-    """Where the passphrase comes from: a file descriptor, the terminal, or nowhere."""
+    """Where a new or pem key's passphrase comes from: a descriptor, the terminal, or nowhere."""
     if descriptor is not None:
-        return lambda: _read_passphrase(descriptor)
-    if is_terminal(sys.stdin) and is_terminal(sys.stderr):
-        return _ask_passphrase
-    return None
+        return lambda: _read_secret("--passphrase-fd", descriptor)
+    return (lambda: _ask_secret("passphrase of the key")) if _has_terminal() else None
 
 
-def _ask_passphrase() -> bytes:
-    text: str = click.prompt("passphrase of the key", hide_input=True, err=True)
+def _has_terminal() -> bool:
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def _ask_secret(name: str) -> bytes:
+    text: str = click.prompt(name, hide_input=True, err=True)
     return text.encode()
 
 
-def _read_passphrase(descriptor: int) -> bytes:
-    """The first line, without its end; RefusedError (`signer-locked`) if there is none."""
+def _read_secret(option: str, descriptor: int) -> bytes:
+    """The next line, without its end; RefusedError (`signer-locked`) if there is none."""
     try:
-        with os.fdopen(os.dup(descriptor), "rb") as file:
+        # without a buffer: what follows the line is the next token's PIN
+        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as file:
             line = file.readline(MAX_PASSPHRASE + 2).rstrip(b"\r\n")
     except OSError as error:
         raise RefusedError(
             Reason.SIGNER_LOCKED,
-            f"--passphrase-fd {descriptor}: {error.strerror or error}",
-            hint="open it in the shell: svcport ... --passphrase-fd 3 3<FILE",
+            f"{option} {descriptor}: {error.strerror or error}",
+            hint=f"open it in the shell: svcport ... {option} 3 3<FILE",
         ) from error
     if not line or len(line) > MAX_PASSPHRASE:
         raise RefusedError(
             Reason.SIGNER_LOCKED,
-            f"--passphrase-fd {descriptor} gave {len(line)} bytes, wanted 1 to {MAX_PASSPHRASE}",
+            f"{option} {descriptor} gave {len(line)} bytes, wanted 1 to {MAX_PASSPHRASE}",
         )
     return line

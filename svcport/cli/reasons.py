@@ -213,13 +213,17 @@ _AUTHORITY: Final = {
         "Do not delete the home's catalogue to make the old one acceptable.",
     ),
     Reason.SIGNER_LOCKED: Explanation(
-        "The key that signs your acts is locked, missing, or the passphrase is wrong.",
+        "The key that signs your acts is locked or missing, its passphrase or PIN is wrong, or its"
+        " token or ssh-agent has gone away.",
         (
-            "Run the command in a terminal and type the passphrase,"
-            " or pass it with --passphrase-fd.",
-            "If the key file is gone, ask the issuer for a new credential.",
+            "Plug the token in; load the key with ssh-add.",
+            "Run the command in a terminal and type the passphrase or PIN,"
+            " or pass it with --passphrase-fd or --pin-fd.",
+            "If it went away in the middle of an act, then run `svcport reconcile`.",
+            "If the key is gone for good, ask the issuer for a new credential.",
         ),
-        "Do not put the passphrase into a script or onto the command line.",
+        "Do not put a passphrase or PIN into a script or onto the command line, and do not guess"
+        " PINs: tokens lock themselves.",
     ),
 }
 
@@ -303,6 +307,26 @@ _RECORDS: Final = {
             "If another station did it, merge its records.",
         ),
         "Do not ignore it on a lock that nobody else should have touched.",
+    ),
+    Reason.LEDGER_FORK: Explanation(
+        "A station signed two histories that cannot both be true: its ledger was put back from an"
+        " old copy, or rewritten, after it had been shown to somebody.",
+        (
+            "Stop using that ledger: go on with a fresh home, svcport --home DIR setup --from DIR.",
+            "Keep both states: the ledger's folder, and the checkpoint or export it contradicts.",
+            "Run `svcport audit export` into a new folder, and give both to your supervisor.",
+        ),
+        "Do not put another copy back in the hope that it fits: that makes a third history.",
+    ),
+    Reason.CHECKPOINT_REFUSED: Explanation(
+        "This station would not witness a checkpoint: it does not know the log, the log did not"
+        " sign it, or the request starts from another size than the one witnessed last.",
+        (
+            "The report says which, as `status`: 404, 403 or 409; `size` is what was witnessed.",
+            "For 404, give the log's own `vkey` file with --vkey, from a source that you trust.",
+            "For 409, ask for a new request from that size on.",
+        ),
+        "Do not take a key for a log from whoever asks you to witness it.",
     ),
     Reason.RECEIPT_INVALID: Explanation(
         "A receipt does not verify: it is not by this lock, does not follow the one before, or"

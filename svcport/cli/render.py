@@ -126,7 +126,7 @@ def _audit_list(document: Document) -> Iterator[Block]:
 
 
 def _audit_verify(document: Document) -> Iterator[Block]:
-    for key in ("origin", "entries", "receipts", "locks", "root", "vkey"):
+    for key in ("origin", "stations", "entries", "receipts", "locks", "root", "vkey"):
         value = document.get(key)
         if value is not None:
             count = len(value) if isinstance(value, list) else value
@@ -135,6 +135,12 @@ def _audit_verify(document: Document) -> Iterator[Block]:
         yield f"[FAIL] {_problem(problem)}"
     for act in document.get("open") or ():
         yield f"[?] open act: {_problem(act)}"
+
+
+def _audit_cosign(document: Document) -> Iterator[Block]:
+    for key in ("origin", "size", "witness", "cosignature"):
+        if document.get(key) is not None:
+            yield f"{key:<11} {document[key]}"
 
 
 def _problem(problem: object) -> str:
@@ -148,6 +154,43 @@ def _lab_init(document: Document) -> Iterator[Block]:
         yield f"technician  {document['technician']}"
     if "locks" in document:
         yield f"locks       {', '.join(map(_problem, document['locks']))}"
+
+
+def _issuer(document: Document) -> Iterator[Block]:
+    for key, label in _ISSUER_LINES.items():
+        value = document.get(key)
+        if value not in (None, [], ""):
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            yield f"{label:<13}{text}"
+    if document.get("training"):
+        yield "training     yes: for simulated locks only"
+    tickets = document.get("tickets") or ()
+    if tickets:
+        rows = ([str(ticket[key] or "-") for key in ("counter", "file")] for ticket in tickets)
+        yield Table.of(("counter", "ticket"), rows)
+
+
+_ISSUER_LINES: Final = {
+    "root": "root",
+    "root_next": "next root",
+    "manufacturer": "manufacturer",
+    "issuer": "issuer",
+    "role": "role",
+    "key": "key",
+    "ops": "may",
+    "op": "may",
+    "image": "image",
+    "revoked": "revoked",
+    "valid_until": "valid until",
+}
+
+
+def _issuer_log(document: Document) -> Iterator[Block]:
+    columns = ("time", "kind", "lock", "ops", "first", "last", "holder", "operator")
+    listed = document.get("list") or ()
+    if listed:
+        rows = ([str(entry.get(key, "-")) for key in columns] for entry in listed)
+        yield Table.of(columns, rows)
 
 
 def _explain(document: Document) -> Iterator[Block]:
@@ -178,6 +221,14 @@ _BODIES: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[Block]]]] = {
     "audit-list": _audit_list,
     "audit-verify": _audit_verify,
     "audit-export": _audit_verify,
+    "audit-prove": _audit_verify,
+    "audit-cosign": _audit_cosign,
+    "audit-cross-check": _audit_verify,
     "lab-init": _lab_init,
     "explain": _explain,
+    "issuer-init": _issuer,
+    "issuer-credential": _issuer,
+    "issuer-ticket": _issuer,
+    "issuer-epoch": _issuer,
+    "issuer-log": _issuer_log,
 }

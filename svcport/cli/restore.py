@@ -42,6 +42,19 @@ def command(
     if image is not None and version is not None:
         raise contradiction("--image and --version both name an image")
 
+    if version is not None:
+        _check_version(version)
+
     from svcport.operations.restore import restore
 
     return bench.run(locks(lock), partial(restore, image=image, version=version, dry_run=dry_run))
+
+
+def _check_version(text: str) -> None:
+    """See that it is one, before a lock is asked; RefusedError (`usage`) if it is none."""
+    from images import ImageError, Version
+
+    try:
+        Version.parse(text)
+    except ImageError as error:
+        raise contradiction(f"--{error}") from error

@@ -10,12 +10,15 @@ import click
 from svcport.audit.ledger import Ledger
 from svcport.audit.problems import read_mark
 from svcport.audit.store import damaged
+from svcport.authorisation.locked import Secret
+from svcport.authorisation.references import parse_reference
 from svcport.authorisation.setup import SetupReport, import_bundle
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.catalogue.store import Store
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command
+from svcport.cli.options import secret_options, secret_source
 from svcport.cli.settings import current, utc_now
 from svcport.errors import Reason, RefusedError
 from svcport.home import Home
@@ -30,19 +33,37 @@ from svcport.home import Home
     metavar="DIR",
     help="Folder with trust, credential, tickets and catalogue.",
 )
-def command(source: Path) -> Answer:
+@click.option(
+    "--key",
+    metavar="KEY",
+    help="Where the technician's key is, if not in DIR: an OpenSSH key file, pkcs11:... "
+    "or ssh-agent:... It stays there.",
+)
+@secret_options
+def command(source: Path, key: str | None, passphrase_fd: int | None, pin_fd: int | None) -> Answer:
     r"""Import trust, credential, tickets and catalogue from DIR into the home.
 
-    Run it again with a newer folder to renew them; DIR may leave out a catalogue then.
+    Run it again with a newer folder to renew them; DIR may leave out a catalogue and the key then.
+    A key that is named is opened, and signs once.
 
     \b
       svcport setup --from /media/stick/technician
       svcport --home bench setup --from L/technician
+      svcport setup --from DIR --key 'pkcs11:token=Ada;object=service'
     """
-    return set_up(current().home, source, utc_now())
+    return set_up(
+        current().home, source, utc_now(), key=key, secret=secret_source(passphrase_fd, pin_fd)
+    )
 
 
-def set_up(home: Home, source: Path, now: datetime) -> Answer:
+def set_up(
+    home: Home,
+    source: Path,
+    now: datetime,
+    *,
+    key: str | None = None,
+    secret: Secret | None = None,
+) -> Answer:
     """Fill a home; raises what the import, the catalogue and the ledger raise."""
     _refuse_damaged(home)
     offered = Home(source).catalogue
@@ -52,7 +73,8 @@ def set_up(home: Home, source: Path, now: datetime) -> Answer:
             f"{source} holds no catalogue, and neither does {home.root}",
             hint="ask for a folder that holds trust, credential, tickets and catalogue",
         )
-    done = import_bundle(source, home, now)
+    place = None if key is None else parse_reference(key)
+    done = import_bundle(source, home, now, key=place, secret=secret)
     trust = Trust.load(home)
     catalogue = _catalogue(home, offered, trust, now)
     # made now, so that `audit verify` has something to say from the first day on

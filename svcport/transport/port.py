@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import select
 import socket
 from typing import Final, Protocol
@@ -90,7 +91,8 @@ class SerialTransport:
                 write_timeout=WRITE_TIMEOUT_S,
                 exclusive=None if "://" in name else True,
             )
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (serial.SerialException, OSError, ValueError, re.error) as error:
+            # hwgrep:// takes a regular expression
             raise _open_error(name, error) from error
 
     def write(self, data: bytes) -> None:
@@ -137,8 +139,8 @@ class SocketTransport:
         self.name = name
         self.clock: Clock = SystemClock()
         self._heard = False
-        parts = urlsplit(name)
         try:
+            parts = urlsplit(name)
             address = (parts.hostname or "", parts.port or 0)
             self._socket = socket.create_connection(address, CONNECT_TIMEOUT_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

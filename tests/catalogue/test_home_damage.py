@@ -161,3 +161,31 @@ def test_a_first_root_that_is_no_root_is_a_named_error(tmp_path: Path, vendor: V
     for root in (b"", b"{}", vendor.publisher.root[:-9], b"\xff", b"[" * 100_000):
         with pytest.raises(CatalogueError):
             Catalogue.refresh(tmp_path / "home", vendor.folder, now=NOW, root=root)
+
+
+def test_a_file_that_has_become_endless_is_named_and_not_read_to_the_end(home: Path) -> None:
+    path = home / "catalogue" / "trusted.json"
+    data = path.read_bytes()
+    with path.open("r+b") as file:
+        file.truncate(1 << 34)
+    with pytest.raises(RecordsError, match="damaged"):
+        Catalogue.open(home, now=NOW)
+    path.write_bytes(data)
+    opened = Catalogue.open(home, now=NOW)
+    release = opened.releases(MODEL)[0]
+    for target in (home / "catalogue" / "targets").iterdir():
+        with target.open("r+b") as file:
+            file.truncate(1 << 34)
+    with pytest.raises(RecordsError) as caught:
+        opened.image(release)
+    assert caught.value.reason is Reason.IMAGE_HASH
+
+
+def test_a_damaged_lock_file_is_named_with_its_cure(home: Path, vendor: Vendor) -> None:
+    lock = home / "catalogue" / "lock"
+    lock.write_bytes(b"no SQLite file" * 100)
+    with pytest.raises(CatalogueError, match="damaged") as caught:
+        Catalogue.refresh(home, vendor.folder, now=NOW)
+    assert f"delete {lock}" in caught.value.hint
+    lock.unlink()
+    Catalogue.refresh(home, vendor.folder, now=NOW)

@@ -221,3 +221,12 @@ def test_real_firmware_is_inspected_and_its_hash_holds() -> None:
     assert len(ran.reports) == len(files) > 3
     problems = {json.dumps(one.get("problem")) for one in ran.reports if one["outcome"] == "ok"}
     assert all("image-signer" in one for one in problems)
+
+
+def test_a_damaged_home_is_no_verdict_on_an_image(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "credential").mkdir(parents=True)
+    (home / "credential" / "technician.svc").write_bytes(b"a certificate")
+    (tmp_path / "image.bin").write_bytes(b"an image")
+    ran = svcport("image", "verify", tmp_path / "image.bin", "--home", home, "--json")
+    assert (ran.code, ran.report["reason"]) == (3, "not-set-up")

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svcport.cli.logs import Since
-from svcport.cli.options import MAX_PASSPHRASE, MAX_WAIT_S, Seconds, passphrase_source
+from svcport.cli.options import (
+    MAX_CASE,
+    MAX_PASSPHRASE,
+    MAX_WAIT_S,
+    CaseNumber,
+    Seconds,
+    passphrase_source,
+)
 from svcport.errors import Reason, RefusedError
 
 
@@ -23,6 +30,11 @@ def _given(data: bytes) -> bytes:
         return source()
     finally:
         os.close(reading)
+
+
+@pytest.mark.parametrize("text", ["4", "Fall 4711/2 (B)", "x" * MAX_CASE, "~"])
+def test_a_case_number_is_taken_as_it_is(text: str) -> None:
+    assert CaseNumber().convert(text, None, None) == text
 
 
 @pytest.mark.parametrize("data", [b"secret", b"secret\n", b"secret\r\n", b"secret\nmore"])
