@@ -82,19 +82,25 @@ F = TypeVar("F", bound=IntFlag)
 
 def enum_u8(enum: type[E]) -> Codec[E]:
     """One byte that names a member of `enum`."""
+    members = {bytes([member]): member for member in enum}
 
     def decode(value: bytes) -> E:
-        try:
-            return enum(U8.decode(value))
-        except ValueError as error:
-            raise MalformedObjectError(f"{value.hex()} is no {enum.__name__}") from error
+        member = members.get(value)
+        if member is None:
+            raise MalformedObjectError(f"{value.hex()} is no {enum.__name__}")
+        return member
 
     return Codec(decode, lambda member: U8.encode(int(member)))
 
 
 def flags_u16(flags: type[F]) -> Codec[F]:
     """Two bytes of flags; bits without a name are kept, and allow nothing."""
-    return Codec(lambda value: flags(U16.decode(value)), lambda member: U16.encode(int(member)))
+    named = {int(member).to_bytes(2, "big"): member for member in flags}
+
+    def decode(value: bytes) -> F:
+        return named[value] if value in named else flags(U16.decode(value))
+
+    return Codec(decode, lambda member: U16.encode(int(member)))
 
 
 R = TypeVar("R", bound=Record)

@@ -168,6 +168,11 @@ class Tlv(NamedTuple):
     value: bytes
 
 
+# Looked up by number: calling an enum costs more, and audits parse by the hundred thousand.
+_REALMS: Final = {member.value: member for member in Realm}
+_TYPES: Final = {int(member): member for member in ObjectType}
+_ALGORITHMS: Final = {int(member): member for member in Algorithm}
+
 _HEADER: Final = struct.Struct(">4sBB8sH")
 """magic[4] | type u8 | algorithm u8 | signer[8] | length u16"""
 _FIELD: Final = struct.Struct(">BH")
@@ -196,11 +201,12 @@ class Sealed:
                 f"the body should have {length} bytes, "
                 f"it has {len(data) - HEADER_SIZE - SIGNATURE_SIZE}"
             )
-        try:
-            realm, kind = Realm(magic), ObjectType(type_number)
-            algorithm = Algorithm(algorithm_number)
-        except ValueError as error:
-            raise MalformedObjectError(f"unknown magic, type or algorithm: {error}") from error
+        realm, kind = _REALMS.get(magic), _TYPES.get(type_number)
+        algorithm = _ALGORITHMS.get(algorithm_number)
+        if realm is None or kind is None or algorithm is None:
+            raise MalformedObjectError(
+                f"unknown magic, type or algorithm: {magic!r}, {type_number}, {algorithm_number}"
+            )
         body = _parse_body(data[HEADER_SIZE:-SIGNATURE_SIZE])
         parsed = cls(realm, kind, algorithm, signer, body, data[-SIGNATURE_SIZE:])
         # There is one way to write an object: what was read need not be written again.
