@@ -26,6 +26,15 @@ CLOUD_FAILURES: Final = 3
 """Failures since the last success from which on they are no accident."""
 
 
+PROVING_S: Final = 15 * 60
+"""Seconds that a connection must have lasted before it outweighs failures in the log."""
+
+_OTHER_IMAGE: Final = (EventCode.BOOT_TRIAL, EventCode.BOOT_FALLBACK, EventCode.CONFIRMED)
+"""Events after which another image runs: what was logged before says nothing of it."""
+
+_STARTS: Final = (EventCode.BOOT, EventCode.BOOT_TRIAL, EventCode.BOOT_FALLBACK)
+
+
 class Severity(StrEnum):
     """How soon it matters."""
 
@@ -102,11 +111,16 @@ def advisory(lock: Snapshot, known: tuple[KnownTrouble, ...]) -> Finding | None:
 
 
 def cloud_auth_failing(lock: Snapshot, _known: tuple[KnownTrouble, ...]) -> Finding | None:
-    """The lock reaches the cloud and is turned away, again and again."""
+    """The lock reaches the cloud and is turned away, again and again.
+
+    A connection right after a start proves little: bad firmware fails minutes later.
+    """
     failures: list[Event] = []
+    started = max((e.index for e in lock.events if e.code in _STARTS), default=-1)
     for event in lock.events:
-        if event.code == EventCode.CLOUD_CONNECTED:
-            failures = []
+        young = event.index > started and lock.uptime_s - event.uptime_s < PROVING_S
+        if event.code in _OTHER_IMAGE or (event.code == EventCode.CLOUD_CONNECTED and not young):
+            failures.clear()
         elif event.code in (EventCode.CLOUD_AUTH_FAILED, EventCode.CLOUD_RESET):
             failures.append(event)
     if len(failures) < CLOUD_FAILURES:
@@ -117,7 +131,7 @@ def cloud_auth_failing(lock: Snapshot, _known: tuple[KnownTrouble, ...]) -> Find
         Severity.WARNING,
         0.9,
         (
-            f"{len(failures)} failures since the last connection in the event log",
+            f"{len(failures)} failures since the last lasting connection in the event log",
             f"last: {last['code']} at {last['time'] or 'unknown time'}",
         ),
         "look for an advisory for this version; without one, the account or network is at fault",

@@ -76,3 +76,18 @@ def test_the_event_log_is_read_whole_and_in_order(field: Field) -> None:
     events = field.logs().members()["events"]
     assert [e["index"] for e in events] == sorted(e["index"] for e in events)
     assert "cloud-auth-failed" in {e["code"] for e in events}
+
+
+def test_a_connection_right_after_a_start_does_not_hide_the_failures_before_it(
+    field: Field,
+) -> None:
+    field.board.power_cycle(field.cable.clock.now())
+    field.cable.clock.sleep(60)
+    codes = {e["code"] for e in field.logs().members()["events"][-3:]}
+    assert "cloud-connected" in codes
+    assert "cloud-auth-failing" in [f["code"] for f in field.diagnose().members()["findings"]]
+
+
+def test_failures_of_the_release_before_say_nothing_of_the_one_that_runs(field: Field) -> None:
+    field.restore()
+    assert [f["code"] for f in field.diagnose().members()["findings"]] == ["healthy"]
