@@ -21,7 +21,7 @@ class NoisyCable(Cable):
         return super().carry(self.noise.damage(data))
 
 
-@pytest.mark.parametrize("spec", ["ber=1e-4", "drop=0.001,dup=0.001"])
+@pytest.mark.parametrize("spec", ["ber=1e-4", "drop=0.0005,dup=0.0005"])
 def test_an_upload_gets_through_where_no_large_block_would(tmp_path: Path, spec: str) -> None:
     technician = make_field(tmp_path)
     noise = Noise(Faults.parse(spec), "noisy")
