@@ -13,9 +13,9 @@ from protocol.objects import EpochStatement
 from protocol.scope import EVERYTHING, ScopeItem
 from protocol.sealed import Realm, Sealed, SubjectKey
 from protocol.values import Op, Role
-from svcport.authorisation import issuer
 from svcport.authorisation.credentials import Credential, store_credential
-from svcport.authorisation.keyfile import KeyFileSigner, key_file_bytes
+from svcport.authorisation.issuer import signing as issuer
+from svcport.authorisation.keys.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.request import PermitRequest
 from svcport.authorisation.tickets import HeldTicket, TicketReader, ticket_file
 from svcport.authorisation.trust import Trust, Vendor

@@ -20,9 +20,9 @@ from fieldkit import Field
 from locksim import Cable
 
 from protocol.sealed import Realm, SubjectKey
-from svcport.authorisation.authority import Authority
-from svcport.authorisation.issuer import make_lock_certificate
-from svcport.authorisation.keyfile import load_key_file, write_key_file
+from svcport.authorisation.issuer.authority import Authority
+from svcport.authorisation.issuer.signing import make_lock_certificate
+from svcport.authorisation.keys.keyfile import load_key_file, write_key_file
 from svcport.authorisation.times import unix
 from svcport.home import Home
 from svcport.lab.folder import LabFolder

@@ -18,7 +18,7 @@ import pytest
 
 from protocol.sealed import SubjectKey
 from svcport.authorisation.credentials import store_credential
-from svcport.authorisation.keyfile import inspect_key
+from svcport.authorisation.keys.keyfile import inspect_key
 from svcport.authorisation.tickets import ticket_file, ticket_file_name
 from svcport.home import Home
 from svcport.lab.folder import LabFolder

@@ -15,9 +15,9 @@ from protocol.objects import TimeStatement, nonce_hash
 from protocol.scope import EVERYTHING, ScopeItem, serial_range
 from protocol.sealed import Realm, Sealed
 from protocol.values import Op, Role
-from svcport.authorisation import issuer
 from svcport.authorisation.credentials import ROLE_OPS, store_credential
-from svcport.authorisation.keyfile import KeyFileSigner, key_file_bytes
+from svcport.authorisation.issuer import signing as issuer
+from svcport.authorisation.keys.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.tickets import ticket_file
 from svcport.authorisation.times import unix
 from svcport.authorisation.trust import Trust

@@ -12,8 +12,8 @@ from protocol.objects import EpochStatement, IssuerCertificate, TechnicianCertif
 from protocol.sealed import Realm, Sealed, Signer
 from protocol.values import Op, Role
 from svcport.authorisation.files import not_set_up, read_sealed, write_changed
-from svcport.authorisation.keyplace import StoredReference, find_key, store_key
-from svcport.authorisation.locked import Secret
+from svcport.authorisation.keys.keyplace import StoredReference, find_key, store_key
+from svcport.authorisation.keys.locked import Secret
 from svcport.authorisation.standing import Moment
 from svcport.authorisation.times import at
 from svcport.authorisation.trust import Trust

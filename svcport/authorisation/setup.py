@@ -17,8 +17,8 @@ from protocol.sealed import Realm, SubjectKey
 from protocol.values import Role
 from svcport.authorisation.credentials import Certificates, store_credential
 from svcport.authorisation.files import not_set_up, read_small, write_changed
-from svcport.authorisation.keyfile import inspect_key
-from svcport.authorisation.keyplace import (
+from svcport.authorisation.keys.keyfile import inspect_key
+from svcport.authorisation.keys.keyplace import (
     KEY_FILE,
     REFERENCE_FILE,
     KeyPlace,
@@ -26,8 +26,8 @@ from svcport.authorisation.keyplace import (
     find_key,
     try_key,
 )
-from svcport.authorisation.locked import Secret
-from svcport.authorisation.references import KeyFile, KeyReference
+from svcport.authorisation.keys.locked import Secret
+from svcport.authorisation.keys.references import KeyFile, KeyReference
 from svcport.authorisation.tickets import (
     TICKET_FILE_LIMIT,
     HeldTicket,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from svcport.audit import merkle
-from svcport.audit.addcheckpoint import AddCheckpoint
 from svcport.audit.note import NoteError, VerifierKey
-from svcport.audit.published import PublishedLog, read_part, read_vkey
+from svcport.audit.proofs.published import PublishedLog, read_part, read_vkey
 from svcport.audit.view import LedgerView
-from svcport.audit.witness import MALFORMED, Witness, refused
+from svcport.audit.witness.addcheckpoint import AddCheckpoint
+from svcport.audit.witness.witness import MALFORMED, Witness, refused
 from svcport.authorisation.trust import find_trust
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcport.audit.crosscheck import cross_check
-from svcport.audit.witness import Seen, Witness
+from svcport.audit.crosscheck.check import cross_check
+from svcport.audit.witness.witness import Seen, Witness
 from svcport.authorisation.trust import find_trust
 from svcport.cli.answer import Answer
 from svcport.cli.audit_cosign import realm_of_home
@@ -17,7 +17,7 @@ from svcport.cli.settings import current
 from svcport.cli.words import counted
 
 if TYPE_CHECKING:
-    from svcport.audit.holes import CrossCheck, Hole
+    from svcport.audit.crosscheck.holes import CrossCheck, Hole
     from svcport.home import Home
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from svcport.audit.export import export_damaged
 from svcport.audit.ledger import Ledger
-from svcport.audit.publish import export_log
+from svcport.audit.proofs.export import export_damaged
+from svcport.audit.proofs.publish import export_log
 from svcport.audit.view import LedgerView
 from svcport.cli.answer import Answer
 from svcport.cli.audit_verify import problem_json

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from svcport.audit.addcheckpoint import request_witness
 from svcport.audit.checkpoint import Checkpoint
-from svcport.audit.proof import prove_entry
+from svcport.audit.proofs.proof import prove_entry
 from svcport.audit.view import LedgerView
+from svcport.audit.witness.addcheckpoint import request_witness
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command
 from svcport.cli.files import write_output

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcport.audit.against import check_against
 from svcport.audit.note import NoteError
 from svcport.audit.problems import ProblemCode
-from svcport.audit.published import read_part
+from svcport.audit.proofs.against import check_against
+from svcport.audit.proofs.published import read_part
 from svcport.audit.verify import verify_ledger
 from svcport.audit.view import LedgerView
 from svcport.authorisation.trust import find_trust
@@ -23,8 +23,8 @@ from svcport.errors import Reason, RefusedError, SvcportError
 
 if TYPE_CHECKING:
     from protocol.sealed import SubjectKey
-    from svcport.audit.against import Against
     from svcport.audit.problems import Problem
+    from svcport.audit.proofs.against import Against
     from svcport.audit.verify import LedgerVerdict
     from svcport.audit.view import OpenIntent
     from svcport.home import Home

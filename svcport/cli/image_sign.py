@@ -12,8 +12,8 @@ import click
 from images import FileSigner, ImageError, LockMetadata, Version, firmware_bytes, sign
 from images.errors import InvalidKeyError
 from images.sign import DEFAULT_HEADER_SIZE, ImageSigner
-from svcport.authorisation.imagekeys import open_image_key
-from svcport.authorisation.references import (
+from svcport.authorisation.keys.imagekeys import open_image_key
+from svcport.authorisation.keys.references import (
     AGENT_SCHEME,
     TOKEN_SCHEME,
     TokenKey,

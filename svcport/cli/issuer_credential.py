@@ -35,7 +35,7 @@ from svcport.cli.settings import utc_now
 
 if TYPE_CHECKING:
     from protocol.sealed import Sealed
-    from svcport.authorisation.desk import Desk
+    from svcport.authorisation.issuer.desk import Desk
 
 _ISSUER: Final = "issuer"
 _SERIAL_SIZE: Final = 8
@@ -114,10 +114,10 @@ def command(**params: Unpack[CredentialParams]) -> Answer:
 
 
 def _credential(desk: Desk, params: CredentialParams, output: Path) -> Answer:
-    from svcport.authorisation.authority import refuse_occupied
-    from svcport.authorisation.bundle import require_catalogue, write_bundle
-    from svcport.authorisation.certify import CredentialOrder, sign_credential
     from svcport.authorisation.credentials import ROLE_OPS
+    from svcport.authorisation.issuer.authority import refuse_occupied
+    from svcport.authorisation.issuer.bundle import require_catalogue, write_bundle
+    from svcport.authorisation.issuer.certify import CredentialOrder, sign_credential
 
     authority, role = desk.authority, Role[params["role"].upper()]
     if params["catalogue"] is not None:

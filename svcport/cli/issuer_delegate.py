@@ -14,8 +14,8 @@ from svcport.cli.options import contradiction
 
 if TYPE_CHECKING:
     from protocol.sealed import Sealed, SubjectKey
-    from svcport.authorisation.authority import NewKey
-    from svcport.authorisation.desk import Desk
+    from svcport.authorisation.issuer.authority import NewKey
+    from svcport.authorisation.issuer.desk import Desk
 
 _NONCE_CLASS: Final = 1
 
@@ -32,7 +32,7 @@ def delegate(desk: Desk, params: CredentialParams) -> Answer:
 
 
 def _renewed(desk: Desk, params: CredentialParams) -> Answer:
-    from svcport.authorisation.authority import renew_certificate
+    from svcport.authorisation.issuer.authority import renew_certificate
 
     if params["holder"] is not None or params["new_key"]:
         raise contradiction("--output names the folder of the new issuer")
@@ -43,7 +43,7 @@ def _renewed(desk: Desk, params: CredentialParams) -> Answer:
 
 
 def _depot(desk: Desk, params: CredentialParams, output: Path) -> Answer:
-    from svcport.authorisation.authority import ISSUER, refuse_occupied, write_authority
+    from svcport.authorisation.issuer.authority import ISSUER, refuse_occupied, write_authority
 
     refuse_occupied(output)
     subject, key = holder_key(desk, params)
@@ -55,8 +55,8 @@ def _depot(desk: Desk, params: CredentialParams, output: Path) -> Answer:
 
 
 def _signed(desk: Desk, params: CredentialParams, subject: SubjectKey, ticket_class: int) -> Sealed:
-    from svcport.authorisation.certify import IssuerOrder, issuer_certificate, log_issuer
-    from svcport.authorisation.limits import ISSUER_DAYS
+    from svcport.authorisation.issuer.certify import IssuerOrder, issuer_certificate, log_issuer
+    from svcport.authorisation.issuer.limits import ISSUER_DAYS
 
     authority, epoch = desk.authority, params["epoch"]
     stated = params["ticket_class"]

@@ -19,7 +19,7 @@ from svcport.cli.words import counted
 
 if TYPE_CHECKING:
     from protocol.sealed import Sealed
-    from svcport.authorisation.desk import Desk
+    from svcport.authorisation.issuer.desk import Desk
 
 
 @click.command("epoch", cls=Command, spreads=True)
@@ -75,7 +75,7 @@ def command(
       svcport issuer epoch depot --take epoch.svc
     """
     from svcport.authorisation.holders import find_holder
-    from svcport.authorisation.revoke import sign_epoch, take_epoch
+    from svcport.authorisation.issuer.revoke import sign_epoch, take_epoch
 
     stating = bool(revoke) or min_epoch is not None
     if take is not None:

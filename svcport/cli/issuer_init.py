@@ -35,8 +35,8 @@ from svcport.cli.settings import utc_now
 from svcport.errors import Reason, RefusedError
 
 if TYPE_CHECKING:
-    from svcport.authorisation.authority import NewKey
-    from svcport.authorisation.desk import Desk
+    from svcport.authorisation.issuer.authority import NewKey
+    from svcport.authorisation.issuer.desk import Desk
 
 _TRAINING_NAME: Final = "Training vendor"
 _FIRST_ROOT: Final = "1.root.json"
@@ -107,8 +107,8 @@ def command(**params: Unpack[_Params]) -> Answer:
           --catalogue catalogue/metadata/1.root.json
       svcport issuer init V --training --image-key image-pub.pem --catalogue catalogue
     """
-    from svcport.authorisation.authority import refuse_occupied
-    from svcport.authorisation.founding import Founding, found
+    from svcport.authorisation.issuer.authority import refuse_occupied
+    from svcport.authorisation.issuer.founding import Founding, found
 
     training = params["training"]
     name = params["name"] or (_TRAINING_NAME if training else None)
@@ -155,7 +155,7 @@ def _answer(desk: Desk) -> Answer:
 
 def _keys(params: _Params) -> dict[str, NewKey]:
     """The keys that are given, and fresh ones for the rest, all under one passphrase."""
-    from svcport.authorisation.authority import KEYS, NewKey, make_key
+    from svcport.authorisation.issuer.authority import KEYS, NewKey, make_key
 
     given = {
         "root": params["root_key"],

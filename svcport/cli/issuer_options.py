@@ -17,7 +17,7 @@ from protocol.errors import ProtocolError
 from protocol.scope import ScopeItem, ScopeKind, serial_range
 from protocol.sealed import Realm
 from protocol.values import Op
-from svcport.authorisation.references import KeyFile, parse_reference
+from svcport.authorisation.keys.references import KeyFile, parse_reference
 from svcport.cli.options import contradiction, passphrase_source, secret_source
 from svcport.cli.output import is_terminal
 from svcport.cli.settings import current
@@ -25,8 +25,8 @@ from svcport.errors import FailedError, Reason, RecordsError, RefusedError
 
 if TYPE_CHECKING:
     from protocol.sealed import Signer, SubjectKey
-    from svcport.authorisation.authority import NewKey
-    from svcport.authorisation.desk import Desk
+    from svcport.authorisation.issuer.authority import NewKey
+    from svcport.authorisation.issuer.desk import Desk
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -163,7 +163,7 @@ new_passphrase_option: Final = click.option(
 
 def opener(params: SecretParams) -> Callable[[str], Signer]:
     """Opens keys by reference, with the passphrase or PIN of the command line."""
-    from svcport.authorisation.signers import open_signer
+    from svcport.authorisation.keys.signers import open_signer
 
     secret = secret_source(params["passphrase_fd"], params["pin_fd"])
     return lambda reference: open_signer(reference, secret)
@@ -202,8 +202,8 @@ class Clerk:
 
     def desk(self) -> Desk:
         """The folder, its log and the user; raises what `Authority.load` raises."""
-        from svcport.authorisation.authority import Authority
-        from svcport.authorisation.desk import Desk
+        from svcport.authorisation.issuer.authority import Authority
+        from svcport.authorisation.issuer.desk import Desk
 
         authority = Authority.load(self.directory)
         return Desk(authority, authority.log(marks_folder()), self.now, operator())
@@ -234,8 +234,8 @@ def operator() -> str:
 
 def holder_key(desk: Desk, params: CredentialParams) -> tuple[SubjectKey, NewKey | None]:
     """The key that a certificate is for, and the key itself where it is made here."""
-    from svcport.authorisation.authority import make_key
     from svcport.authorisation.holders import find_holder, find_key
+    from svcport.authorisation.issuer.authority import make_key
 
     text, authority = params["holder"], desk.authority
     if (text is None) is not params["new_key"]:

@@ -30,9 +30,9 @@ from svcport.errors import Reason, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from svcport.authorisation.desk import Desk
-    from svcport.authorisation.issuer import TicketOrder
-    from svcport.authorisation.ticketing import IssuedTicket, TicketDesk
+    from svcport.authorisation.issuer.desk import Desk
+    from svcport.authorisation.issuer.signing import TicketOrder
+    from svcport.authorisation.issuer.ticketing import IssuedTicket, TicketDesk
 
 _OPS: Final = (Op.ROLLBACK, Op.RESTORE, Op.OVERRIDE, Op.UPDATE)
 _COMMANDS: Final = {Op.ROLLBACK: "rollback", Op.RESTORE: "restore", Op.UPDATE: "restore"}
@@ -157,9 +157,9 @@ def _nonce(params: _Params) -> bytes | None:
 
 def _ticket_desk(desk: Desk, params: _Params) -> TicketDesk:
     from svcport.authorisation.holders import find_holder
-    from svcport.authorisation.issuer import TicketOrder
-    from svcport.authorisation.limits import DAY_S
-    from svcport.authorisation.ticketing import TicketDesk
+    from svcport.authorisation.issuer.limits import DAY_S
+    from svcport.authorisation.issuer.signing import TicketOrder
+    from svcport.authorisation.issuer.ticketing import TicketDesk
 
     authority, now = desk.authority, desk.seconds
     holder = find_holder(params["holder"], authority.trust, authority.sealed)

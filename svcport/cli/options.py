@@ -19,7 +19,7 @@ from svcport.cli.output import is_terminal
 from svcport.errors import Reason, RefusedError
 
 if TYPE_CHECKING:
-    from svcport.authorisation.locked import Secret
+    from svcport.authorisation.keys.locked import Secret
     from svcport.operations.installation import Target
 
 _log = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ def secret_source(passphrase_fd: int | None, pin_fd: int | None) -> Secret | Non
 
     @functools.cache
     def secret(name: str) -> bytes:
-        from svcport.authorisation.locked import PIN_OF, locked
+        from svcport.authorisation.keys.locked import PIN_OF, locked
 
         pin = name.startswith(PIN_OF)
         if pin and pin_fd is not None:

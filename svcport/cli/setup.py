@@ -10,8 +10,8 @@ import click
 from svcport.audit.ledger import Ledger
 from svcport.audit.problems import read_mark
 from svcport.audit.store import damaged
-from svcport.authorisation.locked import Secret
-from svcport.authorisation.references import parse_reference
+from svcport.authorisation.keys.locked import Secret
+from svcport.authorisation.keys.references import parse_reference
 from svcport.authorisation.setup import SetupReport, import_bundle
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue

@@ -13,10 +13,10 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from protocol.sealed import Sealed
-from svcport.authorisation.authority import NewKey, write_authority
 from svcport.authorisation.credentials import store_credential
-from svcport.authorisation.issuance import IssuanceLog, Issued, IssuedKind
-from svcport.authorisation.keyfile import KeyFileSigner, key_file_bytes
+from svcport.authorisation.issuer.authority import NewKey, write_authority
+from svcport.authorisation.issuer.issuance import IssuanceLog, Issued, IssuedKind
+from svcport.authorisation.keys.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.tickets import ticket_file, ticket_file_name
 from svcport.authorisation.times import unix
 from svcport.catalogue.advisory import Action, Advisory, Affected

@@ -20,7 +20,7 @@ from images import PublicKey
 from protocol.sealed import P256_ORDER, Realm, Sealed, SubjectKey
 from protocol.values import Op, Role
 from svcport.authorisation.credentials import ROLE_OPS
-from svcport.authorisation.issuer import (
+from svcport.authorisation.issuer.signing import (
     TicketOrder,
     make_counter_ticket,
     make_epoch,
@@ -28,7 +28,7 @@ from svcport.authorisation.issuer import (
     make_lock_certificate,
     make_technician_certificate,
 )
-from svcport.authorisation.keyfile import KeyFileSigner
+from svcport.authorisation.keys.keyfile import KeyFileSigner
 from svcport.authorisation.times import unix
 from svcport.authorisation.trust import Trust, Vendor
 from svcport.catalogue.keys import VendorKeys

@@ -19,7 +19,7 @@ from protocol.queries import Auth
 from protocol.sealed import Sealed
 from svcport.audit.ledger import Ledger
 from svcport.authorisation.credentials import Credential
-from svcport.authorisation.locked import Secret
+from svcport.authorisation.keys.locked import Secret
 from svcport.authorisation.tickets import TicketBox
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue

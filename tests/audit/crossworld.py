@@ -16,11 +16,11 @@ from audit.sweep import ActLock, Fleet
 from audit.world import MANUFACTURER, NOW, ROOT
 
 from protocol.sealed import Realm
-from svcport.audit.addcheckpoint import request_witness
-from svcport.audit.crosscheck import cross_check
-from svcport.audit.holes import CrossCheck, Hole, HoleCode
-from svcport.audit.published import PublishedLog
-from svcport.audit.witness import Seen, Witness
+from svcport.audit.crosscheck.check import cross_check
+from svcport.audit.crosscheck.holes import CrossCheck, Hole, HoleCode
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.witness.addcheckpoint import request_witness
+from svcport.audit.witness.witness import Seen, Witness
 
 
 @dataclass

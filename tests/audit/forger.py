@@ -11,9 +11,9 @@ from protocol.sealed import Sealed
 from svcport.audit import merkle
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.note import StationKey
-from svcport.audit.published import PublishedLog
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.proofs.tiles import Tile, build_bundle, build_tile, levels, tiles
 from svcport.audit.station import load_key
-from svcport.audit.tiles import Tile, build_bundle, build_tile, levels, tiles
 
 
 def entries_of(export: Path) -> list[bytes]:

@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 from protocol.objects import Entry, EntryKind
 from svcport.audit import merkle
 from svcport.audit.ledger import Ledger
-from svcport.audit.publish import Export, export_log
+from svcport.audit.proofs.publish import Export, export_log
 from svcport.audit.rows import node_reader
 from svcport.audit.tables import ENTRIES, LOGS, NODES
 from svcport.audit.view import LedgerView

@@ -27,10 +27,10 @@ from audit.world import NOW, key, make_ledger
 from protocol.objects import EntryKind
 from protocol.sealed import Realm, Sealed
 from protocol.values import ActResult, Op
-from svcport.audit.crosscheck import cross_check
-from svcport.audit.holes import HoleCode
-from svcport.audit.published import PublishedLog
-from svcport.audit.tiles import tiles
+from svcport.audit.crosscheck.check import cross_check
+from svcport.audit.crosscheck.holes import HoleCode
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.proofs.tiles import tiles
 from svcport.errors import Reason, RefusedError
 
 OPERATIONS, STATIONS, LOCKS = 120, 6, 6

@@ -14,10 +14,10 @@ import pytest
 from audit.publishing import FULL
 from fieldkit import Field, copy_home, make_field
 
-from svcport.audit.crosscheck import cross_check
-from svcport.audit.holes import HoleCode
+from svcport.audit.crosscheck.check import cross_check
+from svcport.audit.crosscheck.holes import HoleCode
 from svcport.audit.ledger import Ledger
-from svcport.audit.publish import export_log
+from svcport.audit.proofs.publish import export_log
 from svcport.authorisation.trust import Trust
 from svcport.errors import SvcportError
 

@@ -19,9 +19,9 @@ from audit.sweep import ActLock, Work
 from audit.world import NOW
 
 from protocol.values import ActResult, Op
-from svcport.audit.holes import HoleCode
-from svcport.audit.published import PublishedLog
-from svcport.audit.tiles import tiles
+from svcport.audit.crosscheck.holes import HoleCode
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.proofs.tiles import tiles
 
 SWEEP = (10_000, 20, 500) if FULL else (500, 20, 40)
 """Operations, stations and locks."""

@@ -13,8 +13,8 @@ from audit.world import (
 )
 
 from protocol.sealed import Realm
-from svcport.audit.export import export_damaged
 from svcport.audit.ledger import Ledger
+from svcport.audit.proofs.export import export_damaged
 from svcport.audit.verify import verify_ledger
 from svcport.audit.view import LedgerView
 from svcport.errors import Reason, RecordsError, RefusedError

@@ -12,11 +12,11 @@ from audit.publishing import FULL, append_notes, export
 from audit.world import NOW, make_ledger
 
 from protocol.sealed import Realm
-from svcport.audit.addcheckpoint import request_witness
-from svcport.audit.proof import prove_entry
-from svcport.audit.tiles import Tile
+from svcport.audit.proofs.proof import prove_entry
+from svcport.audit.proofs.tiles import Tile
 from svcport.audit.view import LedgerView
-from svcport.audit.witness import Witness
+from svcport.audit.witness.addcheckpoint import request_witness
+from svcport.audit.witness.witness import Witness
 
 SOURCES = Path("/usr/share/gocode")
 PROGRAM = Path(__file__).parent.parent / "go" / "verify.go"

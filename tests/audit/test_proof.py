@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svcport.audit.note import NoteError, StationKey
-from svcport.audit.proof import EntryProof, prove_entry
+from svcport.audit.proofs.proof import EntryProof, prove_entry
 from svcport.audit.view import LedgerView
 from svcport.errors import Reason, RecordsError, RefusedError
 

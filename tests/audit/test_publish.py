@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from protocol.sealed import Sealed
 from svcport.audit import merkle
 from svcport.audit.note import NoteError
-from svcport.audit.published import PublishedLog
-from svcport.audit.tiles import (
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.proofs.tiles import (
     Tile,
     build_bundle,
     parse_bundle,
@@ -164,7 +164,7 @@ def test_a_first_export_that_was_cut_short_is_finished(
     for limit in (0, 1, 4, len(wanted) - 1):
         left = limit
         with monkeypatch.context() as patch:
-            patch.setattr("svcport.audit.publish.write_whole", fail)
+            patch.setattr("svcport.audit.proofs.publish.write_whole", fail)
             with pytest.raises(FailedError, match="disk full"):
                 export(tmp_path / "ledger", out)
         assert "checkpoint" not in files(out)
@@ -187,7 +187,7 @@ def test_a_later_export_that_is_cut_short_leaves_the_older_one_whole(
             raise RecordsError(Reason.STORAGE, "disk full")
         write_whole(path, data)
 
-    monkeypatch.setattr("svcport.audit.publish.write_whole", fail)
+    monkeypatch.setattr("svcport.audit.proofs.publish.write_whole", fail)
     with pytest.raises(FailedError):
         export(tmp_path / "ledger", out)
     log = PublishedLog.open(out)

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.sealed import Realm
-from svcport.audit.addcheckpoint import AddCheckpoint, request_witness
-from svcport.audit.cosignature import WitnessKey, cosign
 from svcport.audit.ledger import Ledger
 from svcport.audit.note import Note, NoteError, NoteSignature, StationKey
-from svcport.audit.witness import Witness
+from svcport.audit.witness.addcheckpoint import AddCheckpoint, request_witness
+from svcport.audit.witness.cosignature import WitnessKey, cosign
+from svcport.audit.witness.witness import Witness
 from svcport.errors import Reason, RecordsError, RefusedError
 
 LOG_NAME = "svcport.example/station/bench-07"
@@ -184,7 +184,7 @@ def test_what_was_seen_is_on_the_disk_before_the_cosignature_exists(
 
     with grow(tmp_path, 5) as ledger, witness(tmp_path) as depot:
         depot.introduce(ledger.verifier)
-        monkeypatch.setattr("svcport.audit.witness.cosign", look)
+        monkeypatch.setattr("svcport.audit.witness.witness.cosign", look)
         with pytest.raises(KeyboardInterrupt):
             depot.add_checkpoint(request_witness(ledger, 0), NOW)
         monkeypatch.undo()

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from keykit import KINDS, Agent, short_folder, ssh_agent
 
-from svcport.authorisation import agent as agent_module
-from svcport.authorisation.signers import open_signer, self_check
+from svcport.authorisation.keys import agent as agent_module
+from svcport.authorisation.keys.signers import open_signer, self_check
 from svcport.errors import FailedError, Outcome, Reason, RefusedError
 
 MESSAGE = b"svcport-sig-v1\0 what is signed"

@@ -25,9 +25,9 @@ from protocol.objects import EpochStatement
 from protocol.scope import serial_range
 from protocol.sealed import Realm
 from protocol.values import Op, Role
-from svcport.authorisation import keyplace
 from svcport.authorisation.credentials import Certificates, Credential
-from svcport.authorisation.keyfile import write_key_file
+from svcport.authorisation.keys import keyplace
+from svcport.authorisation.keys.keyfile import write_key_file
 from svcport.errors import Reason, RefusedError
 from svcport.home import Home
 

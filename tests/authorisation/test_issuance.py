@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from svcport.authorisation.issuance import COUNTER_LIMIT, IssuanceLog, Issued, IssuedKind
+from svcport.authorisation.issuer.issuance import COUNTER_LIMIT, IssuanceLog, Issued, IssuedKind
 from svcport.errors import Reason, RecordsError, RefusedError
 
 WISH = Issued(
@@ -22,7 +22,7 @@ WISH = Issued(
 ISSUER = """
 import sys
 from pathlib import Path
-from svcport.authorisation.issuance import IssuanceLog, Issued, IssuedKind
+from svcport.authorisation.issuer.issuance import IssuanceLog, Issued, IssuedKind
 log = IssuanceLog(Path(sys.argv[1]), Path(sys.argv[2]))
 wish = Issued(kind=IssuedKind.RESERVED, time=1, operator="p", signer="11" * 8, lock="S-1")
 for _ in range(int(sys.argv[3])):

@@ -9,7 +9,7 @@ from protocol.errors import MalformedObjectError
 from protocol.objects import EpochStatement, LockCertificate, Ticket, TicketMode, nonce_hash
 from protocol.sealed import Realm
 from protocol.values import Op, Role
-from svcport.authorisation.issuer import (
+from svcport.authorisation.issuer.signing import (
     make_counter_ticket,
     make_lock_certificate,
     make_nonce_ticket,

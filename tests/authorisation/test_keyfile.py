@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.sealed import P256_ORDER, SubjectKey
-from svcport.authorisation.keyfile import (
+from svcport.authorisation.keys.keyfile import (
     KDF_ROUNDS_LIMIT,
     KeyFileSigner,
     PrivateKey,

@@ -12,11 +12,11 @@ from keykit import Agent, SoftHsm, secret, soft_hsm, ssh_agent
 
 from protocol.errors import ProtocolError
 from protocol.sealed import SubjectKey
-from svcport.authorisation import keyplace
 from svcport.authorisation.credentials import Credential, store_credential
-from svcport.authorisation.keyfile import KeyFileSigner, write_key_file
-from svcport.authorisation.keyplace import StoredReference
-from svcport.authorisation.references import AgentKey, KeyFile, TokenKey, parse_reference
+from svcport.authorisation.keys import keyplace
+from svcport.authorisation.keys.keyfile import KeyFileSigner, write_key_file
+from svcport.authorisation.keys.keyplace import StoredReference
+from svcport.authorisation.keys.references import AgentKey, KeyFile, TokenKey, parse_reference
 from svcport.authorisation.setup import import_bundle
 from svcport.authorisation.trust import Trust
 from svcport.errors import FailedError, Reason, RefusedError

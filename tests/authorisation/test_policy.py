@@ -22,7 +22,7 @@ from authority_kit import (
 
 from protocol.scope import EVERYTHING, ScopeItem, ScopeKind, serial_range
 from protocol.values import ZERO_DIGEST, Op, Role
-from svcport.authorisation import issuer
+from svcport.authorisation.issuer import signing as issuer
 from svcport.authorisation.policy import Permit, authorise, judge, needs_ticket
 from svcport.authorisation.request import PermitRequest, op_names
 from svcport.authorisation.scope import names_one_lock, scope_refusals

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcport.authorisation.references import AgentKey, KeyFile, TokenKey, parse_reference
+from svcport.authorisation.keys.references import AgentKey, KeyFile, TokenKey, parse_reference
 from svcport.errors import Reason, RefusedError
 
 DRIVER = Path("/usr/lib/driver.so")

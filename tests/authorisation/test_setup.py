@@ -24,7 +24,7 @@ from authority_kit import (
 from protocol.sealed import Realm
 from protocol.values import Role
 from svcport.authorisation.credentials import Credential
-from svcport.authorisation.keyfile import write_key_file
+from svcport.authorisation.keys.keyfile import write_key_file
 from svcport.authorisation.setup import SetupReport, import_bundle
 from svcport.authorisation.tickets import TicketBox
 from svcport.authorisation.trust import Trust

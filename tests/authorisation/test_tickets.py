@@ -27,7 +27,7 @@ from protocol.objects import Ticket, TicketMode, nonce_hash, ticket_id
 from protocol.scope import ScopeItem, ScopeKind
 from protocol.sealed import Realm
 from protocol.values import Op, Role
-from svcport.authorisation import issuer
+from svcport.authorisation.issuer import signing as issuer
 from svcport.authorisation.standing import Moment
 from svcport.authorisation.tickets import (
     TICKET_FILE_LIMIT,

@@ -9,9 +9,9 @@ import pytest
 from keykit import KINDS, PIN, SoftHsm, secret, soft_hsm
 
 from protocol.sealed import P256_ORDER, Algorithm, Signer
-from svcport.authorisation.locked import checked_signature
-from svcport.authorisation.signers import open_signer, self_check
-from svcport.authorisation.tokens import ENVIRONMENT, subject_of_point, tries_left
+from svcport.authorisation.keys.locked import checked_signature
+from svcport.authorisation.keys.signers import open_signer, self_check
+from svcport.authorisation.keys.tokens import ENVIRONMENT, subject_of_point, tries_left
 from svcport.errors import FailedError, Outcome, Reason, RefusedError
 
 MESSAGE = b"svcport-sig-v1\0 what is signed"

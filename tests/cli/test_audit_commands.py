@@ -8,11 +8,11 @@ from audit.publishing import append_notes
 from audit.world import NOW, act, make_ledger, meet
 from clirunner import Ran, svcport
 
-from svcport.audit.addcheckpoint import AddCheckpoint
-from svcport.audit.cosignature import WitnessKey
 from svcport.audit.note import Note, VerifierKey
-from svcport.audit.proof import EntryProof
-from svcport.audit.published import PublishedLog
+from svcport.audit.proofs.proof import EntryProof
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.witness.addcheckpoint import AddCheckpoint
+from svcport.audit.witness.cosignature import WitnessKey
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from protocol.objects import EpochStatement, TechnicianCertificate
 from protocol.scope import EVERYTHING, ScopeItem, ScopeKind, serial_range
 from protocol.sealed import Sealed
 from protocol.values import Op, Role
-from svcport.authorisation.keyfile import inspect_key
+from svcport.authorisation.keys.keyfile import inspect_key
 from svcport.home import Home
 
 DIGEST = "0a" * 32

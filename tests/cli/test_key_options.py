@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from keykit import KINDS, PIN, SoftHsm, bundle_without_key, secret, soft_hsm
 
-from svcport.authorisation.imagekeys import open_image_key
-from svcport.authorisation.references import TokenKey, parse_reference
-from svcport.authorisation.signers import open_signer
+from svcport.authorisation.keys.imagekeys import open_image_key
+from svcport.authorisation.keys.references import TokenKey, parse_reference
+from svcport.authorisation.keys.signers import open_signer
 from svcport.cli import options
 from svcport.cli.options import secret_source
 from svcport.errors import Reason, RefusedError

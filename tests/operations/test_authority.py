@@ -16,7 +16,7 @@ from protocol.scope import serial_range
 from protocol.sealed import Sealed
 from protocol.values import Op, Role
 from svcport.authorisation.credentials import store_credential
-from svcport.authorisation.keyfile import KeyFileSigner, key_file_bytes
+from svcport.authorisation.keys.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.errors import Outcome, Reason, RefusedError, SvcportError, UnknownOutcomeError

@@ -35,9 +35,9 @@ from protocol.scope import ScopeItem, ScopeKind, serial_range
 from protocol.sealed import Sealed
 from protocol.statements import LockNonce
 from protocol.values import ZERO_DIGEST, ActResult, Op, Role
-from svcport.audit.crosscheck import cross_check
-from svcport.audit.holes import HoleCode
-from svcport.audit.publish import export_log
+from svcport.audit.crosscheck.check import cross_check
+from svcport.audit.crosscheck.holes import HoleCode
+from svcport.audit.proofs.publish import export_log
 from svcport.audit.view import LedgerView
 from svcport.errors import Outcome, Reason, RecordsError
 

@@ -40,7 +40,7 @@ from protocol.refusal import RefusalCode
 from protocol.sealed import Realm
 from protocol.statements import LockNonce, PutEpoch, PutTime
 from protocol.values import Op, Role
-from svcport.authorisation.keyfile import key_file_bytes, write_key_file
+from svcport.authorisation.keys.keyfile import key_file_bytes, write_key_file
 from svcport.errors import Reason, SvcportError
 from svcport.simulator.credentials import FLOOR_LEAD_S
 

@@ -11,9 +11,9 @@ from keykit import KINDS, bundle_without_key, secret, soft_hsm, ssh_agent
 from protocol.sealed import SubjectKey
 from svcport.audit.verify import verify_ledger
 from svcport.audit.view import LedgerView
-from svcport.authorisation.references import parse_reference
+from svcport.authorisation.keys.references import parse_reference
+from svcport.authorisation.keys.signers import open_signer
 from svcport.authorisation.setup import import_bundle
-from svcport.authorisation.signers import open_signer
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.errors import (

@@ -10,10 +10,10 @@ from protocol.errors import ProtocolError
 from protocol.objects import TechnicianCertificate, Ticket, ticket_id
 from protocol.sealed import Realm, Sealed, Signer
 from protocol.values import Role
-from svcport.authorisation.desk import Desk, misfit
-from svcport.authorisation.issuance import Issued, IssuedKind
-from svcport.authorisation.issuer import TicketOrder, make_counter_ticket, make_nonce_ticket
-from svcport.authorisation.limits import Draft, outlives, ticket_refusals
+from svcport.authorisation.issuer.desk import Desk, misfit
+from svcport.authorisation.issuer.issuance import Issued, IssuedKind
+from svcport.authorisation.issuer.limits import Draft, outlives, ticket_refusals
+from svcport.authorisation.issuer.signing import TicketOrder, make_counter_ticket, make_nonce_ticket
 from svcport.authorisation.request import op_names
 from svcport.authorisation.standing import Moment
 from svcport.authorisation.tickets import HeldTicket

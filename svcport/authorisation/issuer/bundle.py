@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 from protocol.sealed import Sealed
-from svcport.authorisation.authority import Authority, claim_folder
 from svcport.authorisation.credentials import ISSUER_FILE, TECHNICIAN_FILE
-from svcport.authorisation.keyplace import KEY_FILE
+from svcport.authorisation.issuer.authority import Authority, claim_folder
+from svcport.authorisation.keys.keyplace import KEY_FILE
 from svcport.errors import Reason, RefusedError
 from svcport.home import Home, storage_error, write_whole
 

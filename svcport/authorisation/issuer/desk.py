@@ -10,10 +10,10 @@ from typing import Any
 from protocol.errors import ProtocolError
 from protocol.objects import EpochStatement
 from protocol.sealed import SubjectKey
-from svcport.authorisation.authority import Authority
 from svcport.authorisation.files import read_sealed
-from svcport.authorisation.issuance import IssuanceLog, Issued, IssuedKind
-from svcport.authorisation.limits import issuer_refusals
+from svcport.authorisation.issuer.authority import Authority
+from svcport.authorisation.issuer.issuance import IssuanceLog, Issued, IssuedKind
+from svcport.authorisation.issuer.limits import issuer_refusals
 from svcport.authorisation.times import unix
 from svcport.errors import Reason, Refusal, RefusedError
 

@@ -11,7 +11,7 @@ from typing import Final
 from svcport.audit import merkle
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.note import NoteError
-from svcport.audit.proof import PATH_LIMIT, hash_lines, read_hashes, read_number
+from svcport.audit.proofs.proof import PATH_LIMIT, hash_lines, read_hashes, read_number
 from svcport.audit.rows import node_reader
 from svcport.audit.view import LedgerView
 from svcport.errors import Reason, RefusedError

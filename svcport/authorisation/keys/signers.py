@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.sealed import Signer
-from svcport.authorisation.agent import open_agent_key
-from svcport.authorisation.keyfile import load_key_file
-from svcport.authorisation.locked import PASSPHRASE_OF, Secret, checked_signature
-from svcport.authorisation.references import (
+from svcport.authorisation.keys.agent import open_agent_key
+from svcport.authorisation.keys.keyfile import load_key_file
+from svcport.authorisation.keys.locked import PASSPHRASE_OF, Secret, checked_signature
+from svcport.authorisation.keys.references import (
     AgentKey,
     KeyFile,
     KeyReference,
     TokenKey,
     parse_reference,
 )
-from svcport.authorisation.tokens import open_token_key
+from svcport.authorisation.keys.tokens import open_token_key
 
 SELF_CHECK_DOMAIN: Final = b"svcport-self-check-v1\0"
 """What a self-check signs; no object and no AUTH begins like this."""

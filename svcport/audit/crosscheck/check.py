@@ -18,12 +18,12 @@ from protocol.objects import chain_start
 from protocol.sealed import SubjectKey
 from protocol.values import ActResult
 from svcport.audit.certificates import Keyring
-from svcport.audit.crossindex import ANSWERS, HEADS, INTENTS, RECEIPTS, CrossIndex
-from svcport.audit.gathering import Gathering, gather_certificates
-from svcport.audit.holes import HOLE_LIMIT, CrossCheck, Hole, HoleCode
+from svcport.audit.crosscheck.gathering import Gathering, gather_certificates
+from svcport.audit.crosscheck.holes import HOLE_LIMIT, CrossCheck, Hole, HoleCode
+from svcport.audit.crosscheck.index import ANSWERS, HEADS, INTENTS, RECEIPTS, CrossIndex
 from svcport.audit.note import NoteError
-from svcport.audit.published import PublishedLog
-from svcport.audit.witness import Seen
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.witness.witness import Seen
 from svcport.errors import Reason, RefusedError
 
 _NO_TICKET: Final = bytes(32)

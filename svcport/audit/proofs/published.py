@@ -15,8 +15,7 @@ from protocol.sealed import Realm, Sealed
 from svcport.audit import merkle
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.note import NoteError, VerifierKey
-from svcport.audit.station import origin_of
-from svcport.audit.tiles import (
+from svcport.audit.proofs.tiles import (
     CERTIFICATES_NAME,
     CHECKPOINT_NAME,
     VKEY_NAME,
@@ -25,6 +24,7 @@ from svcport.audit.tiles import (
     parse_tile,
     tile_node_reader,
 )
+from svcport.audit.station import origin_of
 from svcport.errors import FailedError, Reason
 
 FILE_LIMIT: Final = 1 << 20

@@ -11,7 +11,7 @@ from typing import Final
 from protocol.scope import ScopeItem
 from protocol.sealed import Realm
 from protocol.values import Op
-from svcport.authorisation.authority import (
+from svcport.authorisation.issuer.authority import (
     ISSUER,
     MANUFACTURER,
     ROOT,
@@ -20,10 +20,10 @@ from svcport.authorisation.authority import (
     NewKey,
     write_authority,
 )
-from svcport.authorisation.certify import IssuerOrder, issuer_certificate, log_issuer
-from svcport.authorisation.desk import Desk
-from svcport.authorisation.limits import ISSUER_DAYS
-from svcport.authorisation.revoke import sign_epoch
+from svcport.authorisation.issuer.certify import IssuerOrder, issuer_certificate, log_issuer
+from svcport.authorisation.issuer.desk import Desk
+from svcport.authorisation.issuer.limits import ISSUER_DAYS
+from svcport.authorisation.issuer.revoke import sign_epoch
 from svcport.authorisation.times import unix
 from svcport.authorisation.trust import NAME_LIMIT, Trust, Vendor
 from svcport.errors import Reason, RefusedError

@@ -12,12 +12,12 @@ from protocol.sealed import Sealed
 from svcport.audit import merkle
 from svcport.audit.certificates import CertificateError, Keyring, remember
 from svcport.audit.checking import check_signature, check_statement
-from svcport.audit.crossindex import Batch, CrossIndex
+from svcport.audit.crosscheck.holes import Hole, HoleCode
+from svcport.audit.crosscheck.index import Batch, CrossIndex
 from svcport.audit.entries import LedgerEntry, MalformedReceiptError, read_entry
-from svcport.audit.holes import Hole, HoleCode
 from svcport.audit.note import NoteError
-from svcport.audit.published import PublishedLog
-from svcport.audit.tiles import Tile, tile_root, tiles
+from svcport.audit.proofs.published import PublishedLog
+from svcport.audit.proofs.tiles import Tile, tile_root, tiles
 
 
 def gather_certificates(log: PublishedLog, index: CrossIndex) -> Iterator[Hole]:

@@ -8,10 +8,18 @@ from protocol.errors import ProtocolError
 from protocol.scope import ScopeItem
 from protocol.sealed import Realm, Sealed, Signer, SubjectKey
 from protocol.values import Op, Role
-from svcport.authorisation.desk import Desk, misfit
-from svcport.authorisation.issuance import IssuedKind
-from svcport.authorisation.issuer import make_issuer_certificate, make_technician_certificate
-from svcport.authorisation.limits import CREDENTIAL_DAYS, DAY_S, ISSUER_DAYS, credential_refusals
+from svcport.authorisation.issuer.desk import Desk, misfit
+from svcport.authorisation.issuer.issuance import IssuedKind
+from svcport.authorisation.issuer.limits import (
+    CREDENTIAL_DAYS,
+    DAY_S,
+    ISSUER_DAYS,
+    credential_refusals,
+)
+from svcport.authorisation.issuer.signing import (
+    make_issuer_certificate,
+    make_technician_certificate,
+)
 from svcport.authorisation.request import op_names
 from svcport.errors import Reason, RefusedError
 

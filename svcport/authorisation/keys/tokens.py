@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from protocol.errors import ProtocolError
 from protocol.sealed import Algorithm, SubjectKey
-from svcport.authorisation.locked import PIN_OF, Secret, checked_signature, locked, lost
-from svcport.authorisation.references import TokenKey
+from svcport.authorisation.keys.locked import PIN_OF, Secret, checked_signature, locked, lost
+from svcport.authorisation.keys.references import TokenKey
 
 if TYPE_CHECKING:
     import pkcs11

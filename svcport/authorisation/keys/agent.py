@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from protocol.errors import ProtocolError
 from protocol.sealed import Algorithm, SubjectKey
-from svcport.authorisation.locked import checked_signature, locked, lost
-from svcport.authorisation.references import AgentKey
+from svcport.authorisation.keys.locked import checked_signature, locked, lost
+from svcport.authorisation.keys.references import AgentKey
 from svcport.transport.clock import SystemClock
 
 ENVIRONMENT: Final = "SSH_AUTH_SOCK"

@@ -13,10 +13,10 @@ from typing import Final
 from protocol.errors import ProtocolError
 from protocol.sealed import Signer, SubjectKey
 from svcport.authorisation.files import not_set_up, read_small, remove, write_changed
-from svcport.authorisation.keyfile import inspect_key
-from svcport.authorisation.locked import Secret
-from svcport.authorisation.references import KeyFile, KeyReference, parse_reference
-from svcport.authorisation.signers import open_signer, self_check
+from svcport.authorisation.keys.keyfile import inspect_key
+from svcport.authorisation.keys.locked import Secret
+from svcport.authorisation.keys.references import KeyFile, KeyReference, parse_reference
+from svcport.authorisation.keys.signers import open_signer, self_check
 from svcport.errors import RefusedError
 from svcport.home import Home
 

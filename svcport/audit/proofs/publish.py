@@ -15,11 +15,8 @@ from sqlalchemy import Connection, select
 from svcport.audit import merkle
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.note import NoteError
-from svcport.audit.published import PublishedLog, read_part
-from svcport.audit.rows import iterate, node_reader
-from svcport.audit.store import damaged
-from svcport.audit.tables import CERTIFICATES
-from svcport.audit.tiles import (
+from svcport.audit.proofs.published import PublishedLog, read_part
+from svcport.audit.proofs.tiles import (
     CERTIFICATES_NAME,
     CHECKPOINT_NAME,
     VKEY_NAME,
@@ -30,6 +27,9 @@ from svcport.audit.tiles import (
     tile_root,
     tiles,
 )
+from svcport.audit.rows import iterate, node_reader
+from svcport.audit.store import damaged
+from svcport.audit.tables import CERTIFICATES
 from svcport.audit.view import LedgerView
 from svcport.errors import FailedError, Reason, RecordsError, RefusedError
 from svcport.home import write_whole

@@ -23,9 +23,9 @@ from protocol.errors import ProtocolError
 from protocol.objects import IssuerCertificate
 from protocol.sealed import Realm, Sealed, Signer
 from svcport.authorisation.files import read_sealed, read_small
-from svcport.authorisation.issuance import IssuanceLog
-from svcport.authorisation.keyfile import KDF_ROUNDS, KeyFileSigner, key_file_bytes
-from svcport.authorisation.references import KeyFile, parse_reference
+from svcport.authorisation.issuer.issuance import IssuanceLog
+from svcport.authorisation.keys.keyfile import KDF_ROUNDS, KeyFileSigner, key_file_bytes
+from svcport.authorisation.keys.references import KeyFile, parse_reference
 from svcport.authorisation.trust import Trust
 from svcport.errors import Reason, RefusedError
 from svcport.home import Home, storage_error, write_whole

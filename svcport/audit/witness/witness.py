@@ -29,13 +29,13 @@ from sqlalchemy.schema import CreateTable
 
 from protocol.sealed import Realm
 from svcport.audit import merkle
-from svcport.audit.addcheckpoint import AddCheckpoint
 from svcport.audit.checkpoint import Checkpoint
-from svcport.audit.cosignature import WitnessKey, cosign
 from svcport.audit.note import Note, NoteError, NoteSignature, StationKey, VerifierKey
-from svcport.audit.published import realm_of
+from svcport.audit.proofs.published import realm_of
 from svcport.audit.station import load_key, make_pending_key, settle_key
 from svcport.audit.store import Store, damaged
+from svcport.audit.witness.addcheckpoint import AddCheckpoint
+from svcport.audit.witness.cosignature import WitnessKey, cosign
 from svcport.errors import Reason, RefusedError
 from svcport.home import storage_error
 

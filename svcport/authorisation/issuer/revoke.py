@@ -7,9 +7,9 @@ from typing import Final
 
 from protocol.errors import ProtocolError
 from protocol.sealed import Sealed, Signer, SubjectKey
-from svcport.authorisation.desk import Desk, misfit
-from svcport.authorisation.issuance import Issued, IssuedKind
-from svcport.authorisation.issuer import make_epoch
+from svcport.authorisation.issuer.desk import Desk, misfit
+from svcport.authorisation.issuer.issuance import Issued, IssuedKind
+from svcport.authorisation.issuer.signing import make_epoch
 from svcport.authorisation.trust import supersedes
 from svcport.errors import Reason, RefusedError
 from svcport.home import write_whole

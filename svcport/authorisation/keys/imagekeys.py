@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from images import PublicKey
 from protocol.sealed import SIGNATURE_SIZE, Algorithm, SubjectKey
-from svcport.authorisation.locked import Secret, lost
-from svcport.authorisation.references import TokenKey
-from svcport.authorisation.tokens import TokenSigner, open_token_key
+from svcport.authorisation.keys.locked import Secret, lost
+from svcport.authorisation.keys.references import TokenKey
+from svcport.authorisation.keys.tokens import TokenSigner, open_token_key
 
 _HALF: Final = SIGNATURE_SIZE // 2
 

@@ -1,0 +1,1 @@
+"""Many stations' exports merged: every lock's receipts complete, every receipt's intent present."""

@@ -1,0 +1,1 @@
+"""What outsiders check without us: tiles, checkpoints and tlog-proofs, and reading an export."""

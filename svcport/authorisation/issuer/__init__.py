@@ -1,0 +1,1 @@
+"""The vendor's side: certificates, tickets and EPOCH statements, judged, signed and logged."""

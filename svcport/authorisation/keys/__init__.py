@@ -1,0 +1,1 @@
+"""Private keys where they live: OpenSSH key files, PKCS#11 tokens, ssh-agent."""
