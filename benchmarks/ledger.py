@@ -1,7 +1,7 @@
 """The ledger's speed, as ratios within one run: verifying, fsyncs of an act, cost by size, memory.
 
 Run: python benchmarks/ledger.py [--entries 100000] [--small 10000] [--large 1000000]
-         [--only verify,fsyncs,flat,memory]
+         [--only verify,fsyncs,flat,memory] [--kept FOLDER]
 
 A ledger of n entries is n/2 acts on 500 locks: an INTENT that a technician signs (P-256, as the
 product makes keys) and a RESULT of the station's with the lock's receipt inside. To make 10^6
@@ -42,9 +42,7 @@ from typing import Final
 
 from made_ledgers import NOW, Ledgers, Lock, Vendor
 
-from protocol.objects import (
-    Entry,
-)
+from protocol.objects import Entry
 from protocol.sealed import Realm, Sealed, SubjectKey
 from protocol.values import Op
 from svcport.audit.examining import AHEAD, cores, worker_pool
@@ -154,7 +152,7 @@ def flat(ledgers: Ledgers, arguments: argparse.Namespace) -> None:
     """Shows: flat from 10^3 to 10^6."""
     medians = {}
     for entries in (1000, arguments.small, arguments.large):
-        path = ledgers.folder / f"{entries}-flat"
+        path = ledgers.scratch / f"{entries}-flat"
         shutil.copytree(ledgers.of(entries), path)
         opened, acted = timed_acts(path)
         medians[entries] = opened, acted
@@ -208,7 +206,7 @@ if __name__ == "__main__":
 
 def memory(ledgers: Ledgers, arguments: argparse.Namespace) -> None:
     """Shows: not growing from 10^4 to 10^6."""
-    script = ledgers.folder / "memory.py"
+    script = ledgers.scratch / "memory.py"
     script.write_text(_MEMORY)
     tree = str(Path(__file__).parents[1])
     found = {}
@@ -235,7 +233,7 @@ def fsyncs(ledgers: Ledgers, _arguments: argparse.Namespace) -> None:
     if shutil.which("strace") is None:
         print("fsyncs: needs strace")
         return
-    lab, trace, home = (ledgers.folder / name for name in ("lab", "trace", "home"))
+    lab, trace, home = (ledgers.scratch / name for name in ("lab", "trace", "home"))
     call("lab", "init", lab)
     call("--home", home, "setup", "--from", lab / "technician")
     serve = [*SVCPORT, "--json", "lab", "run", str(lab), "--listen", "127.0.0.1:0"]
@@ -293,11 +291,12 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default=",".join(parts))
+    parser.add_argument("--kept", type=Path, help="a folder for the ledgers, kept for later runs")
     arguments = parser.parse_args()
     system = f"{platform.system()} {platform.machine()}, {cores()} cores"
     print(f"{' '.join(sys.argv)}\n{datetime.now(UTC):%Y-%m-%d}, {system}, {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as folder:
-        ledgers = Ledgers(Path(folder))
+        ledgers = Ledgers(arguments.kept or Path(folder), Path(folder))
         for name in arguments.only.split(","):
             parts[name](ledgers, arguments)
 

@@ -224,10 +224,11 @@ def build(folder: Path, entries: int) -> None:
 
 
 class Ledgers:
-    """Ledgers by size, made once a run."""
+    """Ledgers by size, made once a run, or once if `folder` is kept; `scratch` never is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder = folder
+        self.scratch = scratch
 
     def of(self, entries: int) -> Path:
         """The folder of one with `entries`."""

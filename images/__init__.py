@@ -23,6 +23,7 @@ from images.tlv import Tlv, TlvType
 from images.units import (
     SECTOR_SIZE,
     Unit,
+    UnitEncoder,
     UnitKind,
     encode_units,
     sector_count,
@@ -50,6 +51,7 @@ __all__ = [
     "TlvType",
     "TrustStore",
     "Unit",
+    "UnitEncoder",
     "UnitKind",
     "UnsignedImageError",
     "UnsupportedImageError",

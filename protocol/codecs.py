@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
@@ -15,13 +16,24 @@ T = TypeVar("T")
 REVOKED_LIMIT: Final = 32
 """Most key ids that one EPOCH statement names."""
 
+TEXTS_KEPT: Final = 1024
+"""Texts of each kind that need not be looked at again: the same serials and names come often."""
+
 
 @dataclass(frozen=True)
 class Codec(Generic[T]):
-    """A value's two directions; both raise MalformedObjectError and nothing else."""
+    """A value's two directions; both raise MalformedObjectError and nothing else.
+
+    Attributes:
+        width: the size that every value has, None if sizes differ.
+        plain: `decode` without the check of the size, for a value known to be `width` bytes; None
+            if such bytes are the value themselves.
+    """
 
     decode: Callable[[bytes], T]
     encode: Callable[[T], bytes]
+    width: int | None = None
+    plain: Callable[[bytes], T] | None = None
 
 
 def _unsigned(size: int) -> Codec[int]:
@@ -34,7 +46,7 @@ def _unsigned(size: int) -> Codec[int]:
         except OverflowError as error:
             raise MalformedObjectError(f"{number} does not fit {size} bytes") from error
 
-    return Codec(decode, encode)
+    return Codec(decode, encode, size, int.from_bytes)  # big-endian is its default
 
 
 U8: Final = _unsigned(1)
@@ -45,7 +57,7 @@ U64: Final = _unsigned(8)
 
 def exact(size: int) -> Codec[bytes]:
     """Exactly `size` bytes."""
-    return Codec(lambda value: _sized(value, size), lambda value: _sized(value, size))
+    return Codec(lambda value: _sized(value, size), lambda value: _sized(value, size), size)
 
 
 def blob(limit: int) -> Codec[bytes]:
@@ -73,7 +85,11 @@ def text(limit: int) -> Codec[str]:
         except UnicodeEncodeError as error:
             raise MalformedObjectError(f"{value!r} is not ASCII") from error
 
-    return Codec(lambda value: check(value).decode("ascii"), encode)
+    @functools.lru_cache(maxsize=TEXTS_KEPT)
+    def decode(value: bytes) -> str:
+        return check(value).decode("ascii")
+
+    return Codec(decode, encode)
 
 
 E = TypeVar("E", bound=IntEnum)
@@ -107,13 +123,17 @@ R = TypeVar("R", bound=Record)
 
 
 def record(kind: type[R]) -> Codec[R]:
-    """A fixed-layout record as a value."""
+    """A record of fixed size as a value."""
+    size = kind.WIRE.sizeof()
 
-    def decode(value: bytes) -> R:
+    def plain(value: bytes) -> R:
         try:
-            parsed = kind.parse(value)
+            return kind.parse(value)
         except MalformedMessageError as error:
             raise MalformedObjectError(str(error)) from error
+
+    def decode(value: bytes) -> R:
+        parsed = plain(value)
         if parsed.build() != value:
             raise MalformedObjectError(f"{kind.__name__}: {len(value)} bytes, some left over")
         return parsed
@@ -124,7 +144,7 @@ def record(kind: type[R]) -> Codec[R]:
         except MalformedMessageError as error:
             raise MalformedObjectError(str(error)) from error
 
-    return Codec(decode, encode)
+    return Codec(decode, encode, size, plain)
 
 
 def _decode_key(value: bytes) -> SubjectKey:

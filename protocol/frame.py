@@ -42,6 +42,8 @@ class FrameType(IntEnum):
     NO_SESSION = 0x0B
 
 
+_TYPES: Final = {int(kind): kind for kind in FrameType}
+
 BAUD_PATTERN: Final = bytes(range(256)) + b"\x55\xaa" * 32
 """Body of a test frame after a change of baud: every byte, then the hardest bit pattern."""
 
@@ -76,10 +78,9 @@ class Frame:
             raise MalformedFrameError(f"{len(raw)} bytes are no frame")
         if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
             raise MalformedFrameError("wrong CRC")
-        try:
-            kind = FrameType(raw[0])
-        except ValueError as error:
-            raise MalformedFrameError(f"{raw[0]:#04x} is no frame type") from error
+        kind = _TYPES.get(raw[0])
+        if kind is None:
+            raise MalformedFrameError(f"{raw[0]:#04x} is no frame type")
         frame = cls(kind, int.from_bytes(raw[1:3], "big"), raw[3:-4])
         if cobs.encode(raw) != encoded:
             raise MalformedFrameError("not the shortest COBS form")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Final, NamedTuple, Self
@@ -30,7 +31,7 @@ from protocol.codecs import (
 )
 from protocol.errors import MalformedObjectError
 from protocol.scope import SCOPE, ScopeItem
-from protocol.sealed import ObjectType, Realm, Sealed, Signer, SubjectKey, Tlv, seal_body
+from protocol.sealed import ObjectType, Realm, Sealed, Shape, Signer, SubjectKey, Tlv, seal_body
 from protocol.values import (
     SERIAL_LIMIT,
     ActResult,
@@ -71,6 +72,16 @@ class Body:
         """
         if sealed.type is not cls.TYPE:
             raise MalformedObjectError(f"wanted {cls.TYPE.name}, this object is {sealed.type.name}")
+        if sealed.known is not None:
+            shape, values = sealed.known
+            plan = _plan(cls, shape)  # type: ignore[arg-type] # see _table_of
+            if plan is not None:
+                return cls(**plan.decode(values))
+        return cls(**cls._read_fields(sealed))
+
+    @classmethod
+    def _read_fields(cls, sealed: Sealed) -> dict[str, Any]:
+        """Field by field: what a plan comes to, and what names whatever is wrong."""
         table = _table_of(cls)
         values = {}
         for number, critical, value in sealed.body:
@@ -91,7 +102,7 @@ class Body:
             missing = (n for n, (name, _) in table.by_number.items() if name not in values)
             first = next(n for n in missing if not table.by_number[n][1].optional)
             raise MalformedObjectError(f"{cls.TYPE.name}: field {first} is missing")
-        return cls(**values)
+        return values
 
     def seal(self, realm: Realm, signer: Signer) -> Sealed:
         """Sign this body; a value that does not fit its field is MalformedObjectError."""
@@ -126,6 +137,41 @@ def _table(cls: type[Body]) -> _Table:
     specs.sort(key=lambda item: item[1].number)
     required = frozenset(name for name, spec in specs if not spec.optional)
     return _Table({spec.number: (name, spec) for name, spec in specs}, required)
+
+
+class _Plan(NamedTuple):
+    """How to read bodies whose headers are known to be right: names, and what to decode where."""
+
+    names: tuple[str, ...]
+    decoders: tuple[tuple[int, Callable[[bytes], Any]], ...]
+
+    def decode(self, written: Sequence[bytes]) -> dict[str, Any]:
+        """The values by name; one that is malformed is MalformedObjectError."""
+        values: list[Any] = list(written)
+        for position, decode in self.decoders:
+            values[position] = decode(values[position])
+        return dict(zip(self.names, values, strict=True))
+
+
+@functools.cache  # shapes are few: see Shape
+def _plan(cls: type[Body], shape: Shape) -> _Plan | None:
+    """The plan for bodies of this shape; None if something about it is wrong, or unknown."""
+    table = _table_of(cls)
+    names: list[str] = []
+    decoders: list[tuple[int, Callable[[bytes], Any]]] = []
+    for position, (number, critical, length) in enumerate(shape.headers):
+        named = table.by_number.get(number)
+        if named is None or critical is not named[1].critical:
+            return None
+        name, (_, codec, _, _) = named
+        names.append(name)
+        if codec.width is None:
+            decoders.append((position, codec.decode))
+        elif codec.width != length:
+            return None
+        elif codec.plain is not None:
+            decoders.append((position, codec.plain))
+    return _Plan(tuple(names), tuple(decoders)) if table.required <= set(names) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

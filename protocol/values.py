@@ -68,6 +68,15 @@ class Role(IntEnum):
     OWNER = 3
 
 
+_READING: Final = Op.INFO | Op.LOGS
+ROLE_OPS: Final = {
+    Role.TECHNICIAN: _READING | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.OVERRIDE,
+    Role.DEPOT: _READING | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.ERASE | Op.ISSUE,
+    Role.OWNER: _READING | Op.UPDATE,
+}
+"""What each role may do at most, with or without a ticket (README, "What the session may do")."""
+
+
 class Slot(IntEnum):
     """The two image slots; either runs in place by address remap."""
 

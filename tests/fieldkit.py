@@ -69,6 +69,22 @@ class LoudSilence(Silent):
         self.steps.append(text)
 
 
+class Puller(LoudSilence):
+    """Has the cable pulled so many bytes after a step is named that begins so: once."""
+
+    def __init__(self, cable: Cable, step: str, after: int) -> None:
+        super().__init__()
+        self._cable = cable
+        self._step: str | None = step
+        self._after = after
+
+    def step(self, text: str) -> None:
+        super().step(text)
+        if self._step is not None and text.startswith(self._step):
+            self._cable.cut_after = self._cable.carried + self._after
+            self._step = None
+
+
 @dataclass
 class Field:
     """One technician with a home, and one lock of a lab at the port "P0" (and so on)."""
@@ -91,6 +107,10 @@ class Field:
     def tick(self) -> datetime:
         self.now += timedelta(seconds=1)
         return self.now
+
+    def pull_while_sending(self, after: int = 1200) -> None:
+        """Pull the cable amid the next upload, after that many bytes both ways."""
+        self.progress = Puller(self.cable, "sending the new image", after)
 
     @contextmanager
     def installation(self) -> Iterator[Installation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from svcport.errors import FailedError, Reason
@@ -109,6 +110,24 @@ class BoardTransport:
     def _check(self) -> None:
         if not self._open:
             raise LinkLostError(f"{self.name}: closed")
+
+
+class Answering:
+    """Something at a port: each chunk of bytes gives what `answer` says, at once."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self._answer = answer
+        self._out = b""
+
+    def receive(self, data: bytes, _now: float) -> None:
+        self._out += self._answer(data)
+
+    def poll(self, _now: float) -> bytes:
+        out, self._out = self._out, b""
+        return out
+
+    def wake_at(self) -> None:
+        return None
 
 
 class Bench:

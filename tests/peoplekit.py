@@ -14,8 +14,8 @@ from fieldkit import NOW, Field
 from protocol.objects import TimeStatement, nonce_hash
 from protocol.scope import EVERYTHING, ScopeItem, serial_range
 from protocol.sealed import Realm, Sealed
-from protocol.values import Op, Role
-from svcport.authorisation.credentials import ROLE_OPS, store_credential
+from protocol.values import ROLE_OPS, Op, Role
+from svcport.authorisation.credentials import store_credential
 from svcport.authorisation.issuer import signing as issuer
 from svcport.authorisation.keys.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.tickets import ticket_file

@@ -12,17 +12,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 
 import pytest
 from clirunner import svcport
-
-from svcport.lab.folder import LabFolder
-from svcport.lab.run import run_lab
+from lab.kit import running
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 MARKS = ("$ ", "& ", "# ", "! ", "? ", "| ")
@@ -38,20 +33,6 @@ VOLATILE = {
     r'"wire_bytes":\d+,"units":{[^}]*}': '"wire_bytes":<n>,"units":<n>',
     r"svcport-demo-\w+": "<folder>",
 }
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[list[str]]:
-    stop = Event()
-    news: SimpleQueue[str] = SimpleQueue()
-    tell = {"on_listen": lambda _serial, port: news.put(port), "stop": stop}
-    thread = Thread(target=run_lab, args=(folder,), kwargs=tell)
-    thread.start()
-    try:
-        yield [news.get(timeout=20) for _ in LabFolder(folder).serials]
-    finally:
-        stop.set()
-        thread.join()
 
 
 def same_every_time(text: str, folder: Path) -> str:
@@ -77,7 +58,7 @@ def performed(script: str, folder: Path) -> str:
     with ExitStack() as stack:
         for line in script.splitlines():
             if line.startswith("& "):
-                found = stack.enter_context(serving(Path(line.split()[4])))
+                found = stack.enter_context(running(Path(line.split()[4]))).values()
                 ports = {f"$PORT{number}": port for number, port in enumerate(found, 1)}
                 made.append(f"{line}\n")
             elif line.startswith("$ "):

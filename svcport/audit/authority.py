@@ -9,20 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from protocol.objects import Entry, IssuerCertificate, TechnicianCertificate
 from protocol.scope import SERIAL_FIELD, ScopeItem, ScopeKind
 from protocol.sealed import SubjectKey
-from protocol.values import Op, Role
-
-_READING: Final = Op.INFO | Op.LOGS
-_ROLE_OPS: Final = {
-    Role.TECHNICIAN: _READING | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.OVERRIDE,
-    Role.DEPOT: _READING | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.ERASE | Op.ISSUE,
-    Role.OWNER: _READING | Op.UPDATE,
-}
-"""What a role may do at most (protocol/README, "What the session may do")."""
+from protocol.values import ROLE_OPS, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,7 @@ def objections(intent: Entry, authority: Authority) -> Iterator[str]:
     if issuers and all(issuers):
         yield from issuers[0]  # an issuer may hold several certificates; one that allows is enough
     role = technician.role
-    if intent.op is not None and intent.op not in _ROLE_OPS[role]:
+    if intent.op is not None and intent.op not in ROLE_OPS[role]:
         yield f"the role {role.name.lower()} does not allow {_word(intent.op)}"
 
 

@@ -7,17 +7,43 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Final, TypeVar
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from protocol.objects import EntryKind, chain_start
 from svcport.audit import merkle
-from svcport.audit.examining import EntryFacts, Link
 from svcport.audit.problems import Problem, ProblemCode
 from svcport.audit.tables import ENTRIES, INTENTS, NODES, RECEIPTS
 from svcport.errors import Reason, RecordsError
+
+
+class EntryFacts(NamedTuple):
+    """What the index checks need of one entry that could be read.
+
+    Attributes:
+        intent: hash of an INTENT, None for another kind.
+        answers: hash of the intent that the entry closes.
+        numbered: serial and number of the receipt inside, if there is one.
+    """
+
+    kind: EntryKind
+    serial: str | None
+    intent: bytes | None
+    answers: bytes | None
+    numbered: tuple[str, int] | None
+
+
+class Link(NamedTuple):
+    """A receipt's place in its lock's chain; `entry` is the index of the one that holds it."""
+
+    serial: str
+    seq: int
+    entry: int
+    before: bytes
+    after: bytes
+
 
 Entries = Mapping[int, EntryFacts]
 """The entries of one batch that could be read, by index."""
@@ -37,28 +63,29 @@ class TreeCheck:
         """The root of the leaves so far."""
         return merkle.fold(self._stack)
 
-    def add(self, leaf: bytes, stored: dict[merkle.Node, object]) -> Iterator[Problem]:
+    def add(self, leaf: bytes, stored: dict[tuple[int, int], object]) -> list[Problem]:
         """The next leaf; takes what it completes out of `stored` and compares."""
-        value, index = leaf, self.size
-        for node in merkle.completed_by(index):
+        problems: list[Problem] = []
+        value, index, level = leaf, self.size, 0
+        while (index >> level) & 1:  # see `merkle.completed_by`
+            level += 1
             value = merkle.node_hash(self._stack.pop(), value)
-            if stored.pop(node, None) != value:
-                message = f"the stored node of level {node.level} ending here is not the entries'"
-                yield Problem(index, ProblemCode.TREE_NODE, message)
+            if stored.pop((level, index), None) != value:
+                message = f"the stored node of level {level} ending here is not the entries'"
+                problems.append(Problem(index, ProblemCode.TREE_NODE, message))
         self._stack.append(value)
         self.size += 1
+        return problems
 
 
 def stored_nodes(
     connection: Connection, origin: str, low: int, high: int
-) -> dict[merkle.Node, object]:
-    """The stored subtrees that end at leaves low..high-1."""
+) -> dict[tuple[int, int], object]:
+    """The stored subtrees that end at leaves low..high-1, by level and last leaf."""
     query = select(NODES.c.level, NODES.c.last, NODES.c.hash).where(
         NODES.c.origin == origin, NODES.c.last >= low, NODES.c.last < high
     )
-    return {
-        merkle.Node(level, last): value for level, last, value in connection.execute(query).all()
-    }
+    return {(row[0], row[1]): row[2] for row in connection.execute(query).all()}
 
 
 def check_receipt_index(
@@ -163,31 +190,30 @@ class ChainCheck:
         """Let the scratch go."""
         self._scratch.close()
 
-    def add(self, entries: Entries) -> None:
-        """The receipts of one batch; RecordsError (`storage`) if the scratch cannot grow."""
-        rows = [
-            (one.link.serial, one.link.seq, index, one.link.before, one.link.after)
-            for index, one in entries.items()
-            if one.link is not None
-        ]
+    def add(self, links: Iterable[tuple[str, int, int, bytes, bytes]]) -> None:
+        """The receipts of one batch, each as in `Link`.
+
+        Raises:
+            RecordsError: the scratch cannot grow (reason `storage`).
+        """
         with _scratch_errors():
             self._scratch.execute("BEGIN")
-            self._scratch.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", rows)
+            self._scratch.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", links)
             self._scratch.execute("COMMIT")
 
     def problems(self) -> Iterator[Problem | None]:
         """What is wrong; None for a receipt that is right, so that the caller can count."""
-        query = "SELECT entry_index, serial, seq, before, after FROM links ORDER BY 2, 3, 1"
+        query = "SELECT serial, seq, entry_index, before, after FROM links ORDER BY 1, 2, 3"
         last: Link | None = None
         with _scratch_errors():
-            for index, *fields in self._scratch.execute(query):
+            for fields in self._scratch.execute(query):
                 link = Link(*fields)
                 if last is None or (last.serial, last.seq) != (link.serial, link.seq):
-                    yield _check_link(index, last, link)
+                    yield _check_link(last, link)
                     last = link
-                elif last != link:
+                elif (last.before, last.after) != (link.before, link.after):
                     message = f"lock {link.serial} signed two receipts number {link.seq}"
-                    yield Problem(index, ProblemCode.RECEIPT_CONFLICT, message)
+                    yield Problem(link.entry, ProblemCode.RECEIPT_CONFLICT, message)
 
 
 @contextlib.contextmanager
@@ -202,7 +228,7 @@ def _scratch_errors() -> Iterator[None]:
         ) from error
 
 
-def _check_link(index: int, last: Link | None, link: Link) -> Problem | None:
+def _check_link(last: Link | None, link: Link) -> Problem | None:
     before: bytes | None = None
     if link.seq == 1:
         before = chain_start(link.serial)
@@ -211,7 +237,7 @@ def _check_link(index: int, last: Link | None, link: Link) -> Problem | None:
     if before in (None, link.before):
         return None
     message = f"receipt {link.seq} of lock {link.serial} does not follow the one before it"
-    return Problem(index, ProblemCode.RECEIPT_CHAIN, message)
+    return Problem(link.entry, ProblemCode.RECEIPT_CHAIN, message)
 
 
 def _differences(

@@ -1,8 +1,9 @@
 """Judging many entries at once: on every core where the ledger is long, here where it is short.
 
-A worker is a process of its own that opens the same store to read certificates. It is handed rows
-and hands back facts: plain values, a few of them an entry. Batches come back in the order they
-went out, and few are under way at a time, so that memory does not grow with the ledger.
+A worker is a process of its own that opens the same store. It is told which entries to judge,
+reads them and what the database derives from them, and hands back only what must be seen together
+with other entries. Spans come back in the order they went out, and few are under way at a time, so
+that memory does not grow with the ledger.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import gc
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -23,8 +24,15 @@ from protocol.objects import EntryKind, Receipt, chain_next
 from protocol.sealed import Realm, SubjectKey
 from svcport.audit.certificates import Keyring
 from svcport.audit.checking import Examined, Examiner
+from svcport.audit.derived import (
+    Entries,
+    EntryFacts,
+    check_intent_index,
+    check_receipt_index,
+)
+from svcport.audit.entries import LedgerEntry
 from svcport.audit.problems import Problem, ProblemCode
-from svcport.audit.rows import RawRow
+from svcport.audit.rows import salvage
 from svcport.audit.store import Store
 from svcport.errors import Reason, RecordsError
 
@@ -32,48 +40,37 @@ POOL_FROM: Final = 6000
 """Entries from which workers are worth their start, which takes about a second."""
 
 AHEAD: Final = 2
-"""Batches under way for each worker: one that it works on, one that waits for it."""
-
-Rows = Mapping[int, RawRow]
+"""Spans under way for each worker: one that it works on, one that waits for it."""
 
 
-class Link(NamedTuple):
-    """A receipt's place in its lock's chain."""
+class Span(NamedTuple):
+    """Entries low..high-1; none of them is stored if it is a gap."""
 
-    serial: str
-    seq: int
-    before: bytes
-    after: bytes
-
-
-class EntryFacts(NamedTuple):
-    """What the rest of a verification needs of one entry that could be read.
-
-    Attributes:
-        intent: hash of an INTENT, None for another kind.
-        answers: hash of the intent that the entry closes.
-        link: the receipt inside, if there is one and the stored bytes are those recorded.
-    """
-
-    kind: EntryKind
-    serial: str | None
-    intent: bytes | None
-    answers: bytes | None
-    numbered: tuple[str, int] | None
-    link: Link | None
+    low: int
+    high: int
+    is_gap: bool = False
 
 
 class Judged(NamedTuple):
-    """One row, judged: see `checking.Examined`."""
+    """What was found out about the entries of one span.
 
-    facts: EntryFacts | None
-    leaf: bytes | None
-    problems: tuple[Problem, ...]
+    Attributes:
+        leaves: by index, for every row that could be read: the leaf hash to go on with, if any.
+        problems: what is wrong with single entries, by index; those that have something.
+        links: the receipts inside, as far as the stored bytes are those recorded; each what a
+            `Link` holds, as a plain tuple, which costs less on its way to another process.
+        indices: what is wrong with the database's own indices of these entries.
+    """
+
+    leaves: dict[int, bytes | None]
+    problems: dict[int, tuple[Problem, ...]]
+    links: list[tuple[str, int, int, bytes, bytes]]
+    indices: list[Problem]
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Everything a worker needs to judge the rows of one log; keys as subject keys' bytes."""
+    """Everything a worker needs to judge the entries of one log; keys as subject keys' bytes."""
 
     source: str
     realm: Realm
@@ -98,46 +95,77 @@ class _Failure(NamedTuple):
     hint: str
 
 
-Answer = dict[int, Judged] | _Failure
+Answer = Judged | _Failure
 
 
-def judge(examiner: Examiner, rows: Rows) -> dict[int, Judged]:
-    """Every row by itself."""
-    return {index: _judged(examiner.examine(index, row)) for index, row in rows.items()}
+def judge(store: Store, examiner: Examiner, span: Span) -> Judged:
+    """Whatever can be said of these entries without those before them.
 
-
-def _judged(examined: Examined) -> Judged:
-    entry = examined.entry
-    if entry is None:
-        return Judged(None, examined.leaf, examined.problems)
-    body, link = entry.body, None
-    inside = entry.statement
-    as_recorded = all(one.code is not ProblemCode.LEAF_HASH for one in examined.problems)
-    if inside is not None and isinstance(inside.body, Receipt) and as_recorded and body.receipt:
-        receipt = inside.body
-        after = chain_next(receipt.chain_before, body.receipt)
-        link = Link(receipt.serial, receipt.seq, receipt.chain_before, after)
-    facts = EntryFacts(
-        body.kind,
-        body.lock_serial,
-        entry.sealed.digest if body.kind is EntryKind.INTENT else None,
-        entry.answers,
-        entry.numbered,
-        link,
+    Raises:
+        RecordsError: the disk fails; damage is no error here.
+    """
+    rows = {} if span.is_gap else salvage(store, examiner.origin, span.low, span.high)
+    found = examiner.examine_all(rows)
+    facts: dict[int, EntryFacts] = {}
+    links: list[tuple[str, int, int, bytes, bytes]] = []
+    for index, examined in found.items():
+        if examined.entry is not None:
+            facts[index] = _facts(examined.entry)
+            link = _link(index, examined)
+            if link is not None:
+                links.append(link)
+    return Judged(
+        {index: one.leaf for index, one in found.items()},
+        {index: one.problems for index, one in found.items() if one.problems},
+        links,
+        _judge_indices(store, examiner.origin, span, facts) if rows else [],
     )
-    return Judged(facts, examined.leaf, examined.problems)
+
+
+def _judge_indices(store: Store, origin: str, span: Span, facts: Entries) -> list[Problem]:
+    problems: list[Problem] = []
+    try:
+        with store.read() as connection:
+            problems += check_receipt_index(connection, origin, span.low, span.high, facts)
+            problems += check_intent_index(connection, origin, span.low, span.high, facts)
+    except RecordsError as error:
+        if error.reason is not Reason.LEDGER_DAMAGED:
+            raise
+        problems.append(Problem(None, ProblemCode.STORE, error.message))
+    return problems
+
+
+def _facts(entry: LedgerEntry) -> EntryFacts:
+    body = entry.body
+    intent = entry.sealed.digest if body.kind is EntryKind.INTENT else None
+    return EntryFacts(body.kind, body.lock_serial, intent, entry.answers, entry.numbered)
+
+
+def _link(index: int, examined: Examined) -> tuple[str, int, int, bytes, bytes] | None:
+    entry = examined.entry
+    if entry is None or entry.statement is None or entry.body.receipt is None:
+        return None
+    receipt = entry.statement.body
+    if not isinstance(receipt, Receipt):
+        return None
+    problems = examined.problems
+    if problems and any(one.code is ProblemCode.LEAF_HASH for one in problems):
+        return None
+    after = chain_next(receipt.chain_before, entry.body.receipt)
+    return receipt.serial, receipt.seq, index, receipt.chain_before, after
 
 
 @functools.lru_cache(maxsize=1)
-def _examiner(assignment: Assignment) -> Examiner:
-    """A worker's own judge, kept from one batch to the next."""
-    return assignment.examiner(Store.open(assignment.source))
+def _seat(assignment: Assignment) -> tuple[Store, Examiner]:
+    """A worker's own store and judge, kept from one span to the next."""
+    store = Store.open(assignment.source)
+    return store, assignment.examiner(store)
 
 
-def _work(assignment: Assignment, rows: list[tuple[int, object, object]]) -> Answer:
-    """What a worker does with one batch."""
+def _work(assignment: Assignment, span: Span) -> Answer:
+    """What a worker does with one span."""
     try:
-        return judge(_examiner(assignment), {row[0]: RawRow(*row) for row in rows})
+        return judge(*_seat(assignment), span)
     except RecordsError as error:
         return _Failure(error.reason, error.message, error.hint)
 
@@ -161,54 +189,54 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 
 class Bench:
-    """Where rows are judged: `workers` processes, or this one if that is 0."""
+    """Where entries are judged: `workers` processes, or this one if that is 0."""
 
     def __init__(self, assignment: Assignment, store: Store, workers: int) -> None:
         self._assignment = assignment
+        self._store = store
         self._local = assignment.examiner(store)
         self._workers = workers
 
-    def judge_all(self, batches: Iterable[Rows]) -> Iterator[dict[int, Judged]]:
-        """The batches, judged, in order.
+    def judge_all(self, spans: Iterable[Span]) -> Iterator[tuple[Span, Judged]]:
+        """The spans, judged, in order.
 
         Raises:
-            RecordsError: certificates cannot be read.
+            RecordsError: entries or certificates cannot be read.
         """
         if not self._workers:
-            for rows in batches:
-                yield judge(self._local, rows)
+            for span in spans:
+                yield span, judge(self._store, self._local, span)
             return
         pool = worker_pool(self._workers)
         try:
-            yield from self._in_order(pool, batches)
+            yield from self._in_order(pool, spans)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _in_order(
-        self, pool: ProcessPoolExecutor, batches: Iterable[Rows]
-    ) -> Iterator[dict[int, Judged]]:
-        under_way: deque[tuple[Rows, Future[Answer] | None]] = deque()
-        for rows in batches:
-            under_way.append((rows, self._submit(pool, rows)))
+        self, pool: ProcessPoolExecutor, spans: Iterable[Span]
+    ) -> Iterator[tuple[Span, Judged]]:
+        under_way: deque[tuple[Span, Future[Answer] | None]] = deque()
+        for span in spans:
+            under_way.append((span, self._submit(pool, span)))
             if len(under_way) > AHEAD * self._workers:
                 yield self._answer(*under_way.popleft())
         while under_way:
             yield self._answer(*under_way.popleft())
 
-    def _submit(self, pool: ProcessPoolExecutor, rows: Rows) -> Future[Answer] | None:
-        plain = [(index, row.leaf_hash, row.data) for index, row in rows.items()]
+    def _submit(self, pool: ProcessPoolExecutor, span: Span) -> Future[Answer] | None:
         try:
-            return pool.submit(_work, self._assignment, plain)
+            return pool.submit(_work, self._assignment, span)
         except BrokenProcessPool:
             return None
 
-    def _answer(self, rows: Rows, future: Future[Answer] | None) -> dict[int, Judged]:
+    def _answer(self, span: Span, future: Future[Answer] | None) -> tuple[Span, Judged]:
         if future is None:
-            return judge(self._local, rows)
+            return span, judge(self._store, self._local, span)
         try:
             found = future.result()
         except BrokenProcessPool:  # a worker was killed: slower, but the answer is the same
-            return judge(self._local, rows)
+            return span, judge(self._store, self._local, span)
         if isinstance(found, _Failure):
             raise RecordsError(found.reason, found.message, hint=found.hint)
-        return found
+        return span, found

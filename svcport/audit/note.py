@@ -10,7 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -38,8 +38,11 @@ class NoteError(RecordsError):
 
 
 @dataclass(frozen=True, slots=True)
-class VerifierKey:
-    """The public half of a note key: its name and 32 bytes of Ed25519."""
+class NamedKey:
+    """The public half of a key that signs notes in one way: its name and 32 bytes of Ed25519."""
+
+    TYPE: ClassVar[int]
+    """The byte that says how it signs, and so what its signatures are over."""
 
     name: str
     public: bytes
@@ -50,14 +53,14 @@ class VerifierKey:
             raise NoteError(f"an Ed25519 key has 32 bytes, this one {len(self.public)}")
 
     @classmethod
-    def parse(cls, text: str) -> VerifierKey:
+    def parse(cls, text: str) -> Self:
         """Read `name+hash+key`; anything but what `str` writes is NoteError."""
         parts = text.split("+", 2)
         if len(parts) != 3:
             raise NoteError(f"{text!r} is not name+hash+key")
         raw = decode_base64(parts[2])
-        if raw[:1] != bytes([ED25519_NOTE]):
-            raise NoteError(f"key type {raw[:1].hex()} is not 01 (Ed25519)")
+        if raw[:1] != bytes([cls.TYPE]):
+            raise NoteError(f"key type {raw[:1].hex()} is not {cls.TYPE:02x}")
         key = cls(parts[0], raw[1:])
         if str(key) != text:
             raise NoteError(f"key hash {parts[1]} wanted {key.key_hash.hex()}")
@@ -68,13 +71,27 @@ class VerifierKey:
 
     @property
     def _typed(self) -> bytes:
-        return bytes([ED25519_NOTE]) + self.public
+        return bytes([self.TYPE]) + self.public
 
     @property
     def key_hash(self) -> bytes:
         """First 4 bytes of SHA-256(name | LF | type | key)."""
         material = self.name.encode() + b"\n" + self._typed
         return hashlib.sha256(material).digest()[:KEY_HASH_SIZE]
+
+    def check(self, signature: bytes, message: bytes) -> None:
+        """Raise NoteError unless `signature` is this key's on `message`."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError) as error:
+            raise NoteError(f"the signature of {self.name} does not verify") from error
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey(NamedKey):
+    """The key of a plain note signature, over the text."""
+
+    TYPE: ClassVar[int] = ED25519_NOTE
 
     @property
     def subject(self) -> SubjectKey:
@@ -83,10 +100,7 @@ class VerifierKey:
 
     def verify(self, signature: bytes, text: str) -> None:
         """Raise NoteError unless `signature` is this key's on `text`."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
-        except (InvalidSignature, ValueError) as error:
-            raise NoteError(f"the signature of {self.name} does not verify") from error
+        self.check(signature, text.encode())
 
 
 @dataclass(frozen=True, slots=True)

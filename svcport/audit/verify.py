@@ -8,7 +8,6 @@ another station's intents are none either.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,21 +15,18 @@ from typing import Final
 from sqlalchemy import func, select, union
 
 from protocol.sealed import SubjectKey
-from svcport.audit import merkle
 from svcport.audit.certificates import damaged_certificates
 from svcport.audit.checkpoint import Checkpoint
 from svcport.audit.derived import (
     ChainCheck,
     TreeCheck,
     check_beyond,
-    check_intent_index,
-    check_receipt_index,
     stored_nodes,
 )
-from svcport.audit.examining import POOL_FROM, Assignment, Bench, EntryFacts, Judged, Rows, cores
+from svcport.audit.examining import POOL_FROM, Assignment, Bench, Judged, Span, cores
 from svcport.audit.note import NoteError
 from svcport.audit.problems import Problem, ProblemCode
-from svcport.audit.rows import BATCH, last_index, open_intent_rows, salvage
+from svcport.audit.rows import BATCH, last_index, open_intent_rows
 from svcport.audit.tables import CHECKPOINTS, ENTRIES, INTENTS, LOGS, RECEIPTS
 from svcport.audit.view import LedgerView, OpenIntent, open_intent
 from svcport.errors import Reason, RecordsError
@@ -101,15 +97,6 @@ def verify_ledger(
         run.walk(Bench(assignment, view.store, workers))
         run.look_at_the_rest()
         return run.verdict()
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Entries low..high-1 and what could be read of them."""
-
-    low: int
-    high: int
-    rows: Rows
 
 
 class _Verification:
@@ -191,16 +178,8 @@ class _Verification:
 
     def walk(self, bench: Bench) -> None:
         """Every entry once, in order."""
-        under_way: deque[_Span] = deque()
-
-        def hand_out() -> Iterator[Rows]:
-            for span in self._spans():
-                under_way.append(span)
-                yield span.rows
-
-        for judged in bench.judge_all(hand_out()):
-            span = under_way.popleft()
-            if span.rows:
+        for span, judged in bench.judge_all(self._spans()):
+            if judged.leaves:
                 self._batch(span, judged)
             else:
                 message = f"missing or unreadable, and all up to entry {span.high - 1}"
@@ -209,18 +188,18 @@ class _Verification:
             if self.progress is not None:
                 self.progress(span.high, self.size)
 
-    def _spans(self) -> Iterator[_Span]:
+    def _spans(self) -> Iterator[Span]:
+        """Batches of entries; a gap is one, however long, so that it costs one step."""
         low = 0
         while low < self.size:
-            high = min(low + BATCH, self.size)
-            rows = salvage(self.view.store, self.origin, low, high)
-            if not rows:
-                high = self._next_index(high)
-            yield _Span(low, high, rows)
-            low = high
+            there = self._next_index(low)
+            end = min(low + BATCH, self.size)
+            span = Span(low, end) if there < end else Span(low, there, is_gap=True)
+            yield span
+            low = span.high
 
     def _next_index(self, start: int) -> int:
-        """Where entries go on after a batch of nothing, so that a gap costs one step."""
+        """The first entry from `start` on; `start` itself where that cannot be read."""
         query = select(func.min(ENTRIES.c.entry_index)).where(
             ENTRIES.c.origin == self.origin, ENTRIES.c.entry_index >= start
         )
@@ -230,35 +209,29 @@ class _Verification:
         except RecordsError as error:
             if error.reason is not Reason.LEDGER_DAMAGED:
                 raise
-            found = None
+            return start
         return min(found, self.size) if isinstance(found, int) else self.size
 
-    def _batch(self, span: _Span, judged: dict[int, Judged]) -> None:
-        low, high = span.low, span.high
-        nodes: dict[merkle.Node, object] = {}
+    def _batch(self, span: Span, judged: Judged) -> None:
+        nodes: dict[tuple[int, int], object] = {}
         with self._readable(), self.view.store.read() as connection:
-            nodes = stored_nodes(connection, self.origin, low, high)
-        entries: dict[int, EntryFacts] = {}
-        for index in range(low, high):
-            examined = judged.get(index)
-            if examined is None:
+            nodes = stored_nodes(connection, self.origin, span.low, span.high)
+        for index in range(span.low, span.high):
+            if index not in judged.leaves:
                 self.say(index, ProblemCode.ENTRY_MISSING, "missing or unreadable")
                 self.tree = None
                 continue
-            self.add(examined.problems)
-            if examined.facts is not None:
-                entries[index] = examined.facts
-            self._grow(examined.leaf, nodes)
+            if index in judged.problems:
+                self.add(judged.problems[index])
+            self._grow(judged.leaves[index], nodes)
         if self.tree is not None:
-            for node in nodes:
-                message = f"a node of level {node.level} is stored that no tree has"
-                self.say(node.last, ProblemCode.TREE_NODE, message)
-        self.chains.add(entries)
-        with self._readable(), self.view.store.read() as connection:
-            self.add(check_receipt_index(connection, self.origin, low, high, entries))
-            self.add(check_intent_index(connection, self.origin, low, high, entries))
+            for level, last in nodes:
+                message = f"a node of level {level} is stored that no tree has"
+                self.say(last, ProblemCode.TREE_NODE, message)
+        self.chains.add(judged.links)
+        self.add(judged.indices)
 
-    def _grow(self, leaf: bytes | None, nodes: dict[merkle.Node, object]) -> None:
+    def _grow(self, leaf: bytes | None, nodes: dict[tuple[int, int], object]) -> None:
         if leaf is None:
             self.tree = None
         if leaf is None or self.tree is None:

@@ -10,7 +10,7 @@ from typing import Final
 from protocol.errors import ProtocolError
 from protocol.objects import EpochStatement, IssuerCertificate, TechnicianCertificate
 from protocol.sealed import Realm, Sealed, Signer
-from protocol.values import Op, Role
+from protocol.values import ROLE_OPS, Op, Role
 from svcport.authorisation.files import not_set_up, read_sealed, write_changed
 from svcport.authorisation.keys.keyplace import StoredReference, find_key, store_key
 from svcport.authorisation.keys.locked import Secret
@@ -22,13 +22,6 @@ from svcport.home import Home
 
 ISSUER_FILE: Final = "issuer.svc"
 TECHNICIAN_FILE: Final = "technician.svc"
-
-ROLE_OPS: Final = {
-    Role.TECHNICIAN: (Op.INFO | Op.LOGS | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.OVERRIDE),
-    Role.DEPOT: Op.INFO | Op.LOGS | Op.UPDATE | Op.ROLLBACK | Op.RESTORE | Op.ERASE | Op.ISSUE,
-    Role.OWNER: Op.INFO | Op.LOGS | Op.UPDATE,
-}
-"""What each role may do at most, with or without a ticket."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import load_pem_public_key, load_ssh_public_key
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from protocol.errors import ProtocolError
 from protocol.objects import TechnicianCertificate
 from protocol.sealed import KEY_ID_SIZE, Sealed, SubjectKey
 from svcport.authorisation.credentials import ISSUER_FILE, TECHNICIAN_FILE
 from svcport.authorisation.files import read_sealed, read_small
+from svcport.authorisation.keys.keyfile import load_public_line
 from svcport.authorisation.trust import Trust
 from svcport.errors import Reason, RecordsError, RefusedError
 from svcport.home import Home
@@ -76,6 +77,34 @@ def find_key(text: str) -> SubjectKey:
         ) from error
 
 
+def find_exchange_key(text: str) -> bytes:
+    """A public X25519 key, 32 bytes: its pem file, or the key itself in hex.
+
+    Raises:
+        RefusedError: no such file, or no such key in it (`usage`).
+    """
+    with contextlib.suppress(ValueError):
+        data = bytes.fromhex(text)
+        if len(data) == _X25519_SIZE:
+            return data
+    try:
+        key = load_pem_public_key(read_small(Path(text), _KEY_LIMIT))
+    except (ValueError, UnsupportedAlgorithm, RefusedError, RecordsError) as error:
+        raise _no_exchange_key(text, str(error)) from error
+    if not isinstance(key, x25519.X25519PublicKey):
+        raise _no_exchange_key(text, f"it is a {type(key).__name__}")
+    return key.public_bytes_raw()
+
+
+def _no_exchange_key(text: str, why: str) -> RefusedError:
+    return RefusedError(
+        Reason.USAGE,
+        f"{text} is no public X25519 key: {why}",
+        hint="give the public half in pem form (openssl pkey -pubout), or 64 hex digits",
+    )
+
+
+_X25519_SIZE: Final = 32
 _KEY_LIMIT: Final = 16_384
 
 
@@ -90,7 +119,7 @@ def _parse(data: bytes) -> SubjectKey:
         return SubjectKey(binascii.a2b_hex(data))
     else:
         # a comment behind the key may be in any language, and is none of our business
-        key = load_ssh_public_key(b" ".join(data.split()[:2]))
+        key = load_public_line(b" ".join(data.split()[:2]))
     if not isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
         raise UnsupportedAlgorithm("its kind is neither Ed25519 nor P-256")
     return SubjectKey.of(key)

@@ -22,8 +22,8 @@ from datetime import datetime
 from typing import Final
 
 from protocol.objects import EpochStatement
-from protocol.values import TICKETED, ZERO_DIGEST, Op, Role
-from svcport.authorisation.credentials import ROLE_OPS, Credential
+from protocol.values import ROLE_OPS, TICKETED, ZERO_DIGEST, Op, Role
+from svcport.authorisation.credentials import Credential
 from svcport.authorisation.request import PermitRequest
 from svcport.authorisation.scope import names_one_lock, scope_refusals
 from svcport.authorisation.standing import Moment

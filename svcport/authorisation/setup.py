@@ -32,8 +32,10 @@ from svcport.authorisation.tickets import (
     TICKET_FILE_LIMIT,
     HeldTicket,
     TicketReader,
+    states_time,
     ticket_file_name,
 )
+from svcport.authorisation.timestatement import HeldTime, read_time
 from svcport.authorisation.trust import REALM_NAMES, Trust, find_trust, find_vendor, supersedes
 from svcport.errors import Reason, RecordsError, RefusedError
 from svcport.home import Home
@@ -56,6 +58,7 @@ class _Bundle:
     certificates: Certificates
     key: bytes | StoredReference | None
     tickets: tuple[HeldTicket, ...]
+    times: tuple[HeldTime, ...]
 
 
 def import_bundle(
@@ -117,8 +120,14 @@ def _read_bundle(bundle: Home, home: Home, *, ask_key: bool) -> _Bundle:
     key = _offered_key(bundle, home, certificates.technician.subject) if ask_key else None
     holder = certificates.technician.subject.key_id
     reader = TicketReader(trust)
-    tickets = tuple(_read_ticket(p, reader, holder) for p in sorted(bundle.tickets.glob("*.svc")))
-    return _Bundle(trust, certificates, key, tickets)
+    found = [_read_ticket(p, reader, holder) for p in sorted(bundle.tickets.glob("*.svc"))]
+    return _Bundle(
+        trust,
+        certificates,
+        key,
+        tuple(one for one in found if isinstance(one, HeldTicket)),
+        tuple(one for one in found if isinstance(one, HeldTime)),
+    )
 
 
 def _offered_key(bundle: Home, home: Home, subject: SubjectKey) -> bytes | None:
@@ -139,9 +148,11 @@ def _offered_key(bundle: Home, home: Home, subject: SubjectKey) -> bytes | None:
     return None
 
 
-def _read_ticket(path: Path, reader: TicketReader, holder: bytes) -> HeldTicket:
+def _read_ticket(path: Path, reader: TicketReader, holder: bytes) -> HeldTicket | HeldTime:
     data = read_small(path, TICKET_FILE_LIMIT)
     try:
+        if states_time(data):
+            return read_time(data, path, reader)
         held = reader.open(data, path.name)
     except ProtocolError as error:
         raise not_set_up(f"{path} is no ticket of this vendor: {error}") from error
@@ -196,5 +207,8 @@ def _write(bundle: _Bundle, trust: Trust, home: Home) -> None:
         content = held.build()
         name = ticket_file_name(held.ticket.lock_serial, content)
         write_changed(home.tickets / name, content)
+    for time in bundle.times:
+        content = time.build()
+        write_changed(home.tickets / ticket_file_name("time", content), content)
     certificates = bundle.certificates
     store_credential(home, certificates.issuer_sealed, certificates.technician_sealed, bundle.key)

@@ -1,6 +1,7 @@
 """Tickets as files, and whether one of them fits one act. Which one is used: see `policy`.
 
 A ticket file is u16 length | ticket | u16 length | issuer certificate (big-endian), nothing more.
+A TIME statement travels as tickets do, in the ticket's place: see `timestatement`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Final
 
 from protocol.errors import MalformedObjectError, ProtocolError
 from protocol.objects import IssuerCertificate, Ticket, TicketMode, nonce_hash, ticket_id
-from protocol.sealed import BODY_LIMIT, HEADER_SIZE, SIGNATURE_SIZE, Sealed
+from protocol.sealed import BODY_LIMIT, HEADER_SIZE, SIGNATURE_SIZE, ObjectType, Sealed
 from protocol.values import Op, Role
 from svcport.authorisation.files import read_small
 from svcport.authorisation.request import PermitRequest, op_names
 from svcport.authorisation.scope import scope_refusals
 from svcport.authorisation.standing import Moment
 from svcport.authorisation.trust import Trust
-from svcport.errors import Reason, RecordsError, Refusal, RefusedError
+from svcport.errors import Reason, RecordsError, Refusal, RefusedError, SvcportError
 from svcport.home import Home
 
 TICKET_FILE_LIMIT: Final = 2 * (2 + HEADER_SIZE + BODY_LIMIT + SIGNATURE_SIZE)
@@ -84,6 +85,14 @@ class TicketReader:
             MalformedObjectError: the file or an object in it is malformed.
             SignatureError: a signature or the realm is wrong.
         """
+        sealed, issuer_sealed, issuer = self.signed(data)
+        ticket = Ticket.read(sealed)
+        _require_one_mode(ticket)
+        number = ticket_id(sealed.signer, ticket)
+        return HeldTicket(ticket, issuer, sealed, issuer_sealed, number, source, given)
+
+    def signed(self, data: bytes) -> tuple[Sealed, Sealed, IssuerCertificate]:
+        """The object of a file, whatever it is, and its issuer's certificate; raises as `open`."""
         first, rest = _prefixed(data)
         second, rest = _prefixed(rest)
         if rest:
@@ -92,16 +101,22 @@ class TicketReader:
         sealed = Sealed.parse(first)
         self.trust.require_realm(sealed)
         sealed.verify(issuer.subject)
-        ticket = Ticket.read(sealed)
-        _require_one_mode(ticket)
-        number = ticket_id(sealed.signer, ticket)
-        return HeldTicket(ticket, issuer, sealed, issuer_sealed, number, source, given)
+        return sealed, issuer_sealed, issuer
 
     def _issuer(self, data: bytes) -> tuple[Sealed, IssuerCertificate]:
         if data not in self._issuers:
             sealed = Sealed.parse(data)
             self._issuers[data] = sealed, self.trust.read_issuer(sealed)
         return self._issuers[data]
+
+
+def states_time(data: bytes) -> bool:
+    """Whether a file's object says that it is a TIME statement; nothing else is looked at."""
+    return data[_TYPE_AT : _TYPE_AT + 1] == bytes([ObjectType.TIME])
+
+
+_TYPE_AT: Final = 2 + 4
+"""Behind the object's length and the magic of its header."""
 
 
 def _prefixed(data: bytes) -> tuple[bytes, bytes]:
@@ -117,6 +132,33 @@ def _require_one_mode(ticket: Ticket) -> None:
         raise MalformedObjectError(
             f"a {ticket.mode.name} ticket needs that field and not the other"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file among a home's tickets as it was read once, for all locks of a bench."""
+
+    path: Path
+    data: bytes
+    error: SvcportError | None = None
+
+    def read(self) -> bytes:
+        """Its bytes; the RefusedError or RecordsError with which they could not be read."""
+        if self.error is not None:
+            raise self.error
+        return self.data
+
+
+def stored_files(home: Home) -> tuple[StoredFile, ...]:
+    """Every file among a home's tickets, by name."""
+    return tuple(_stored_file(path) for path in sorted(home.tickets.glob("*.svc"), key=str))
+
+
+def _stored_file(path: Path) -> StoredFile:
+    try:
+        return StoredFile(path, read_small(path, TICKET_FILE_LIMIT))
+    except (RefusedError, RecordsError) as error:
+        return StoredFile(path, b"", error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +184,9 @@ class TicketBox:
         *,
         lock_serial: str | None = None,
         given: Sequence[Path] = (),
+        stored: Sequence[StoredFile] | None = None,
     ) -> TicketBox:
-        """Read a home's tickets, and those that were named on the command line.
+        """Read a home's tickets, and those that were named on the command line; TIME is left out.
 
         Args:
             home: whose `tickets/*.svc` are read.
@@ -151,30 +194,38 @@ class TicketBox:
             lock_serial: leave out the home's tickets that do not name this lock; saves the time of
                 checking hundreds for other locks.
             given: files to read besides; these must be tickets.
+            stored: what `stored_files` gave, where the home need not be read once more.
 
         Raises:
             RefusedError: a given file is missing (`usage`) or is no ticket (`no-permit`).
         """
         reader = TicketReader(trust)
-        held = [_open_given(path, reader) for path in given]
+        offered = ((path, read_given(path)) for path in given)
+        held = [_open_given(path, data, reader) for path, data in offered if not states_time(data)]
         skipped: list[SkippedTicket] = []
-        for path in sorted(home.tickets.glob("*.svc")):
+        for file in stored_files(home) if stored is None else stored:
             try:
-                data = read_small(path, TICKET_FILE_LIMIT)
+                data = file.read()
+                if states_time(data):
+                    continue
                 if lock_serial is None or lock_serial.encode("ascii", "replace") in data:
-                    held.append(reader.open(data, path.name))
+                    held.append(reader.open(data, file.path.name))
             except (ProtocolError, RefusedError, RecordsError) as error:
-                skipped.append(SkippedTicket(path, str(error)))
+                skipped.append(SkippedTicket(file.path, str(error)))
         return cls(tuple(held), tuple(skipped))
 
 
-def _open_given(path: Path, reader: TicketReader) -> HeldTicket:
+def read_given(path: Path) -> bytes:
+    """A file named with `--ticket`; RefusedError (`usage`) if it cannot be read."""
     try:
-        data = read_small(path, TICKET_FILE_LIMIT)
+        return read_small(path, TICKET_FILE_LIMIT)
     except (RefusedError, RecordsError) as error:
         raise RefusedError(
             Reason.USAGE, f"--ticket: {error}", hint="give the path of a ticket file"
         ) from error
+
+
+def _open_given(path: Path, data: bytes, reader: TicketReader) -> HeldTicket:
     try:
         return reader.open(data, path.name, given=True)
     except ProtocolError as error:

@@ -17,6 +17,7 @@ from svcport.audit.view import LedgerView
 from svcport.authorisation.trust import find_trust
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command
+from svcport.cli.progress import display
 from svcport.cli.settings import current
 from svcport.cli.words import counted
 from svcport.errors import Reason, RefusedError, SvcportError
@@ -52,7 +53,7 @@ def command(against: Path | None) -> Answer:
     manufacturer, roots = _anchors(home)
     with LedgerView.open_for_audit(home.ledger) as view:
         earlier = None if against is None else check_against(view, _read(against))
-        verdict = verify_ledger(view, manufacturer=manufacturer, roots=roots)
+        verdict = _verified(view, manufacturer, roots)
         if earlier is not None and earlier.problem is not None:
             verdict = replace(verdict, problems=(earlier.problem, *verdict.problems))
         if not view.mark_damaged(verdict.problems) and (earlier is not None or not _forked(view)):
@@ -64,6 +65,18 @@ def command(against: Path | None) -> Answer:
     members = {**answer.members, "against": _against_json(earlier)}
     forked = earlier.problem is not None and earlier.problem.code is not ProblemCode.STORE
     return replace(answer, members=members, reason=Reason.LEDGER_FORK if forked else answer.reason)
+
+
+def _verified(
+    view: LedgerView, manufacturer: SubjectKey | None, roots: tuple[SubjectKey, ...]
+) -> LedgerVerdict:
+    """The verdict; a terminal sees how far it is meanwhile, --json tells nobody."""
+    settings = current()
+    if settings.as_json:
+        return verify_ledger(view, manufacturer=manufacturer, roots=roots)
+    with display(as_json=False, verbosity=settings.verbosity) as shown:
+        progress = shown.counter("verifying", "entries")
+        return verify_ledger(view, manufacturer=manufacturer, roots=roots, progress=progress)
 
 
 def _read(path: Path) -> bytes:

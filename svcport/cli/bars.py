@@ -1,8 +1,9 @@
-"""Progress as rich shows it: a line a port with what is done and, of a transfer, how far it is."""
+"""Progress as rich shows it: a line a port with what is done, how far a transfer is; counters."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -27,29 +28,33 @@ _TEXT_WIDTH: Final = 48
 _BAR_WIDTH: Final = 20
 
 
-class _InTransfer(ProgressColumn):
-    """A column that is empty unless bytes are being counted."""
+class _Counting(ProgressColumn):
+    """A column that is empty unless something is being counted: bytes, or what `unit` says."""
 
-    def __init__(self, column: ProgressColumn) -> None:
+    def __init__(self, of_bytes: ProgressColumn, of_units: ProgressColumn | None) -> None:
         super().__init__()
-        self._column = column
+        self._of_bytes = of_bytes
+        self._of_units = of_units
 
     def render(self, task: Task) -> RenderableType:
-        """What the column shows of a transfer."""
-        return "" if task.total is None else self._column.render(task)
+        """What the column shows of a task."""
+        column = self._of_units if task.fields["unit"] else self._of_bytes
+        return "" if task.total is None or column is None else column.render(task)
 
 
 class Bars:
-    """See `progress.Display`. Bytes, speed and time left; gone when the command ends."""
+    """See `progress.Display`. What is done, speed and time left; gone when the command ends."""
 
     def __init__(self, console: Console | None = None) -> None:
+        bar, left = BarColumn(bar_width=_BAR_WIDTH), TimeRemainingColumn()
+        units = TextColumn("{task.completed}/{task.total} {task.fields[unit]}", markup=False)
         self._bars: Final = Progress(
             SpinnerColumn("line"),
             TextColumn("{task.fields[port]}{task.description}", markup=False),
-            _InTransfer(BarColumn(bar_width=_BAR_WIDTH)),
-            _InTransfer(DownloadColumn(binary_units=True)),
-            _InTransfer(TransferSpeedColumn()),
-            _InTransfer(TimeRemainingColumn()),
+            _Counting(bar, bar),
+            _Counting(DownloadColumn(binary_units=True), units),
+            _Counting(TransferSpeedColumn(), None),
+            _Counting(left, left),
             console=console or Console(stderr=True),
             transient=True,
             redirect_stdout=False,
@@ -70,8 +75,17 @@ class Bars:
     def worker(self, port: str, stop: threading.Event) -> Told:
         """See `progress.Display`."""
         label = f"{port} " if port else ""
-        task = self._bars.add_task("starting", total=None, port=label)
+        task = self._bars.add_task("starting", total=None, port=label, unit="")
         return _Seen(port, stop, self._bars, task)
+
+    def counter(self, text: str, unit: str) -> Callable[[int, int], None]:
+        """See `progress.Display`."""
+        task = self._bars.add_task(text, total=None, port="", unit=unit)
+
+        def tell(done: int, total: int) -> None:
+            self._bars.update(task, completed=done, total=total)
+
+        return tell
 
 
 class _Seen(Told):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Unpack
 
 import click
 
@@ -10,6 +10,7 @@ from svcport.cli.answer import Answer
 from svcport.cli.checkup import computer_checks, port_checks
 from svcport.cli.command import Command
 from svcport.cli.homecheck import home_checks
+from svcport.cli.options import SecretParams, secret_options, secret_source
 from svcport.cli.settings import current, utc_now
 
 OPEN_PORT: Final = (
@@ -24,10 +25,12 @@ OPEN_PORT: Final = (
 
 @click.command("doctor", cls=Command)
 @click.option("--port", metavar="P", help="Also ask at this port, as a stranger.")
-def command(port: str | None) -> Answer:
-    r"""Check ports, permissions, home, clock, credential, records and catalogue.
+@secret_options
+def command(port: str | None, **secrets: Unpack[SecretParams]) -> Answer:
+    r"""Check ports, permissions, home, clock, credential, signing key, records and catalogue.
 
-    Changes nothing, and exits 0 whatever it finds: `checks` has the results.
+    Changes nothing, and exits 0 whatever it finds: `checks` has the results. The signing key is
+    opened and signs once, so its passphrase or PIN is asked for as any command would.
     With a port, it asks there as a thief with a cable would, without credentials:
     a lock must show who it is and nothing else; boot loader, SMP or console is a fail.
 
@@ -35,7 +38,8 @@ def command(port: str | None) -> Answer:
       svcport doctor
       svcport doctor --port COM5
     """
-    checks = [*computer_checks(), *home_checks(current().home, utc_now())]
+    secret = secret_source(secrets["passphrase_fd"], secrets["pin_fd"])
+    checks = [*computer_checks(), *home_checks(current().home, utc_now(), secret)]
     if port is not None:
         checks += port_checks(port)
     failed = [check for check in checks if check.result == "fail"]

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,9 @@ from protocol.errors import ProtocolError
 from protocol.objects import Entry
 from protocol.sealed import Sealed
 from svcport.audit.view import LedgerView
-from svcport.authorisation.credentials import Certificates
+from svcport.authorisation.credentials import Certificates, Credential
+from svcport.authorisation.keys.locked import Secret
+from svcport.authorisation.keys.signers import self_check
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.cli.checkup import Check
@@ -27,11 +30,19 @@ CLOCK_SLACK: Final = timedelta(minutes=5)
 SOON: Final = timedelta(days=14)
 """A credential or catalogue that ends within this time is named before it does."""
 
+_Look = Callable[[Home, datetime], Check]
+
 _RENEW: Final = "svcport setup --from DIR, with a newer folder"
 
 
-def home_checks(home: Home, now: datetime) -> Iterator[Check]:
-    """The home's folder, and what is in it if it was set up."""
+def home_checks(home: Home, now: datetime, secret: Secret | None = None) -> Iterator[Check]:
+    """The home's folder, and what is in it if it was set up.
+
+    Args:
+        home: where.
+        now: aware.
+        secret: asked for the signing key's passphrase or PIN; None where nobody can be asked.
+    """
     yield _folder(home.root)
     yield _space(home.root)
     if not home.is_set_up:
@@ -39,7 +50,8 @@ def home_checks(home: Home, now: datetime) -> Iterator[Check]:
             "set-up", "fail", f"{home.root} holds no credential", "svcport setup --from DIR"
         )
         return
-    for name, look in _LOOKS.items():
+    looks: dict[str, _Look] = {**_LOOKS, "signer": partial(_signer, secret=secret)}
+    for name, look in looks.items():
         try:
             yield look(home, now)
         except SvcportError as error:
@@ -76,6 +88,16 @@ def _credential(home: Home, now: datetime) -> Check:
     until = certificates.valid_until
     detail = f"of {certificates.holder}, until {until:%Y-%m-%d}"
     return Check("credential", "pass", detail, _RENEW if until - now < SOON else "")
+
+
+def _signer(home: Home, _now: datetime, *, secret: Secret | None) -> Check:
+    """Open the key and sign once, as an act would: PIN, touch and all."""
+    try:
+        signer = Credential.load(home, Trust.load(home), secret).signer
+        self_check(signer)
+    except SvcportError as error:
+        return Check("signer", "fail", f"{error.reason}: {error.message}", error.hint)
+    return Check("signer", "pass", f"key {signer.subject.key_id.hex()} signs")
 
 
 def _ledger(home: Home, _now: datetime) -> Check:
@@ -117,7 +139,7 @@ def _catalogue(home: Home, now: datetime) -> Check:
     return Check("catalogue", "pass", detail, _RENEW if catalogue.expires - now < SOON else "")
 
 
-_LOOKS: Final[dict[str, Callable[[Home, datetime], Check]]] = {
+_LOOKS: Final[dict[str, _Look]] = {
     "credential": _credential,
     "ledger": _ledger,
     "clock": _clock,

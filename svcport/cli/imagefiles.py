@@ -42,7 +42,7 @@ def read_keys(paths: tuple[Path, ...], home: Home) -> TrustStore:
             home trusts is damaged.
     """
     if paths:
-        return TrustStore(_read_key(path) for path in paths)
+        return TrustStore(read_key(path) for path in paths)
     # a home that was never set up trusts nobody; one that is damaged says so
     from svcport.authorisation.trust import Trust, find_trust
 
@@ -57,7 +57,8 @@ def read_keys(paths: tuple[Path, ...], home: Home) -> TrustStore:
         ) from error
 
 
-def _read_key(path: Path) -> PublicKey:
+def read_key(path: Path) -> PublicKey:
+    """A public key in pem form; RefusedError by its `image-` reason, or `usage`."""
     data = read_bytes(path)
     try:
         return PublicKey.from_pem(data, name=path.stem)

@@ -10,7 +10,7 @@ import click
 
 from protocol.objects import TechnicianCertificate
 from protocol.scope import EVERYTHING
-from protocol.values import Role
+from protocol.values import ROLE_OPS, Role
 from svcport.authorisation.request import op_names
 from svcport.authorisation.times import when
 from svcport.cli.answer import Answer
@@ -114,7 +114,6 @@ def command(**params: Unpack[CredentialParams]) -> Answer:
 
 
 def _credential(desk: Desk, params: CredentialParams, output: Path) -> Answer:
-    from svcport.authorisation.credentials import ROLE_OPS
     from svcport.authorisation.issuer.authority import refuse_occupied
     from svcport.authorisation.issuer.bundle import require_catalogue, write_bundle
     from svcport.authorisation.issuer.certify import CredentialOrder, sign_credential

@@ -12,8 +12,8 @@ from svcport.cli.answer import Answer
 from svcport.cli.command import Command
 from svcport.cli.files import write_output
 from svcport.cli.imagefiles import read_bytes
-from svcport.cli.issuer_options import Clerk, SecretParams, folder_argument, opener, root_key_option
-from svcport.cli.options import contradiction, secret_options
+from svcport.cli.issuer_options import Clerk, folder_argument, opener, root_key_option
+from svcport.cli.options import SecretParams, contradiction, secret_options
 from svcport.cli.settings import utc_now
 from svcport.cli.words import counted
 

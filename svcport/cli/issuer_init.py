@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 
-from images import ImageError, PublicKey
 from protocol.sealed import Realm
-from protocol.values import Op, Role
-from svcport.authorisation.credentials import ROLE_OPS
+from protocol.values import ROLE_OPS, Op, Role
 from svcport.authorisation.times import when
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command
-from svcport.cli.imagefiles import read_bytes
+from svcport.cli.imagefiles import read_bytes, read_key
 from svcport.cli.issuer_options import (
     Ops,
     ScopeParams,
-    SecretParams,
     absolute,
     folder_argument,
     marks_folder,
@@ -30,9 +27,8 @@ from svcport.cli.issuer_options import (
     scope_of,
     scope_options,
 )
-from svcport.cli.options import contradiction, secret_options
+from svcport.cli.options import SecretParams, contradiction, secret_options
 from svcport.cli.settings import utc_now
-from svcport.errors import Reason, RefusedError
 
 if TYPE_CHECKING:
     from svcport.authorisation.issuer.authority import NewKey
@@ -114,7 +110,7 @@ def command(**params: Unpack[_Params]) -> Answer:
     name = params["name"] or (_TRAINING_NAME if training else None)
     if name is None:
         raise contradiction("a vendor that is not for training needs a --name")
-    images = tuple(_image_key(path) for path in params["image_keys"])
+    images = tuple(read_key(path).to_pem() for path in params["image_keys"])
     catalogue_root = _catalogue_root(params["catalogue"])
     founding = Founding(
         name=name,
@@ -175,18 +171,6 @@ def _keys(params: _Params) -> dict[str, NewKey]:
         passphrase = new_passphrase(params["passphrase_fd"], training=params["training"], what=what)
         keys |= {name: make_key(name, passphrase) for name in missing}
     return keys
-
-
-def _image_key(path: Path) -> bytes:
-    data = read_bytes(path)
-    try:
-        return PublicKey.from_pem(data, name=path.stem).to_pem()
-    except ImageError as error:
-        raise RefusedError(
-            Reason(error.reason),
-            f"{path}: {error}",
-            hint="give a public key in pem form, as imgtool getpub -e pem writes it",
-        ) from error
 
 
 def _catalogue_root(path: Path) -> bytes:

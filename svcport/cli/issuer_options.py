@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import string
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from protocol.scope import ScopeItem, ScopeKind, serial_range
 from protocol.sealed import Realm
 from protocol.values import Op
 from svcport.authorisation.keys.references import KeyFile, parse_reference
-from svcport.cli.options import contradiction, passphrase_source, secret_source
+from svcport.cli.options import (
+    SecretParams,
+    contradiction,
+    decorated,
+    passphrase_source,
+    secret_source,
+)
 from svcport.cli.output import is_terminal
 from svcport.cli.settings import current
 from svcport.errors import FailedError, Reason, RecordsError, RefusedError
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from protocol.sealed import Signer, SubjectKey
     from svcport.authorisation.issuer.authority import NewKey
     from svcport.authorisation.issuer.desk import Desk
+
+_NONCE_HEX: Final = 32
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -50,13 +59,6 @@ class Ops(click.ParamType[Op]):
                 self.fail(f"{word!r} is no operation, wanted some of {known}", param, ctx)
             ops |= found
         return ops
-
-
-class SecretParams(TypedDict):
-    """The parameters that `secret_options` gives to a command."""
-
-    passphrase_fd: int | None
-    pin_fd: int | None
 
 
 class ScopeParams(TypedDict):
@@ -107,9 +109,7 @@ _SCOPES: Final = (
 
 def scope_options(function: _F) -> _F:
     """Options that say where a certificate is good; each may be repeated."""
-    for option in reversed(_SCOPES):
-        function = option(function)
-    return function
+    return decorated(function, _SCOPES)
 
 
 def scope_of(params: ScopeParams) -> tuple[ScopeItem, ...]:
@@ -148,6 +148,15 @@ issuer_key_option: Final = click.option(
     metavar="KEY",
     help="The issuer's key, if not the one in DIR: a key file, or a token's key as pkcs11:...",
 )
+nonce_option: Final = click.option("--nonce", metavar="HEX", help="The lock's nonce, 16 bytes.")
+output_option: Final = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="The file to make, or a folder to put it into.",
+)
 root_key_option: Final = click.option(
     "--root-key",
     metavar="KEY",
@@ -159,6 +168,24 @@ new_passphrase_option: Final = click.option(
     metavar="N",
     help="Read the new key's passphrase from file descriptor N.",
 )
+
+
+def lock_nonce(text: str) -> bytes:
+    """The nonce that a lock shows; RefusedError (`usage`) if it is none."""
+    if len(text) != _NONCE_HEX or not is_hex(text):
+        raise contradiction(f"--nonce {text!r:.40}, wanted {_NONCE_HEX} hex digits")
+    return bytes.fromhex(text)
+
+
+def is_hex(text: str) -> bool:
+    """Whether there are hex digits only."""
+    return all(char in string.hexdigits for char in text)
+
+
+def refuse_replacing(output: Path) -> None:
+    """RefusedError (`usage`) where a file is in the way of one that is to be made."""
+    if output.exists() and not output.is_dir():
+        raise contradiction(f"{output} is there already and is not replaced")
 
 
 def opener(params: SecretParams) -> Callable[[str], Signer]:

@@ -17,12 +17,16 @@ from svcport.cli.command import Command
 from svcport.cli.files import write_output
 from svcport.cli.issuer_options import (
     Clerk,
-    SecretParams,
     folder_argument,
+    is_hex,
     issuer_key_option,
+    lock_nonce,
+    nonce_option,
     opener,
+    output_option,
+    refuse_replacing,
 )
-from svcport.cli.options import contradiction, secret_options
+from svcport.cli.options import SecretParams, contradiction, secret_options
 from svcport.cli.settings import utc_now
 from svcport.cli.words import counted
 from svcport.errors import Reason, RefusedError
@@ -40,7 +44,6 @@ _COMMANDS: Final = {Op.ROLLBACK: "rollback", Op.RESTORE: "restore", Op.UPDATE: "
 
 _DEFAULT_DAYS: Final = 30
 _DIGEST_HEX: Final = 64
-_NONCE_HEX: Final = 32
 
 
 class _Params(SecretParams):
@@ -78,7 +81,7 @@ class _Params(SecretParams):
     type=click.Choice(["counter", "nonce"]),
     help="Prepared before a trip, or for the nonce that the lock shows now.",
 )
-@click.option("--nonce", metavar="HEX", help="The lock's nonce, 16 bytes.")
+@nonce_option
 @click.option(
     "--count",
     type=click.IntRange(1, 64),
@@ -105,14 +108,7 @@ class _Params(SecretParams):
     metavar="N",
     help="Go on at this ticket counter, where the newest issuance log was lost.",
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="OUT",
-    help="The ticket file, or a folder to put it into.",
-)
+@output_option
 @issuer_key_option
 @secret_options
 def command(**params: Unpack[_Params]) -> Answer:
@@ -150,9 +146,7 @@ def _nonce(params: _Params) -> bytes | None:
         return None
     if params["count"] != 1 or params["first_counter"] is not None:
         raise contradiction("one nonce makes one ticket, without a counter")
-    if len(text) != _NONCE_HEX or not _is_hex(text):
-        raise contradiction(f"--nonce {text!r:.40}, wanted {_NONCE_HEX} hex digits")
-    return bytes.fromhex(text)
+    return lock_nonce(text)
 
 
 def _ticket_desk(desk: Desk, params: _Params) -> TicketDesk:
@@ -193,7 +187,7 @@ def _image(params: _Params, trusted: Sequence[bytes]) -> bytes | None:
         if Op[params["op"].upper()] in WITH_IMAGE:
             raise contradiction(f"a ticket for {params['op']} names an image: --image")
         return None
-    if len(text) == _DIGEST_HEX and _is_hex(text):
+    if len(text) == _DIGEST_HEX and is_hex(text):
         return bytes.fromhex(text)
     try:
         image = parsed(read_bytes(Path(text)))
@@ -248,9 +242,5 @@ def _claim(output: Path, count: int) -> None:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise contradiction(f"{output} is no folder for {count} tickets: {error}") from error
-    elif output.exists() and not output.is_dir():
-        raise contradiction(f"{output} is there already and is not replaced")
-
-
-def _is_hex(text: str) -> bool:
-    return all(c in "0123456789abcdefABCDEF" for c in text)
+    else:
+        refuse_replacing(output)

@@ -37,9 +37,9 @@ class Since(click.ParamType[datetime]):
             return utc_now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # a zone may lead out of the years 1 to 9999
             self.fail(f"{text!r} is not like 2026-11-22T23:30:00Z, 2026-11-22 or 24h", param, ctx)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command("logs", cls=Command)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -75,6 +77,8 @@ _SECTIONS: Final[dict[str, dict[str, Entry]]] = {
                     ),
                     "ticket": Lazy("svcport.cli.issuer_ticket", "Leave for one act on one lock."),
                     "epoch": Lazy("svcport.cli.issuer_epoch", "What is no longer good."),
+                    "time": Lazy("svcport.cli.issuer_time", "What time it is, to one lock."),
+                    "lock": Lazy("svcport.cli.issuer_lock", "Which keys are whose lock's."),
                     "log": Lazy("svcport.cli.issuer_log", "What was issued, and to whom."),
                 }
             },
@@ -207,7 +211,23 @@ root.params.append(
 
 
 def main() -> None:
-    """The entry point: `svcport` and `python -m svcport`."""
+    """Run the command line of this process, and end it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as it was while all this was loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # SIGTERM ends a command as Ctrl-C does: records are closed, the terminal is put right
     signal.signal(signal.SIGTERM, _terminate)
-    root.main()
+    _end(root.main(standalone_mode=False))
+
+
+def _end(code: int) -> NoReturn:
+    """Leave without taking apart what was imported, which takes as long as a lock's whole answer.
+
+    Files, ledgers and threads are closed by whoever opened them; what watches this process, such
+    as a profiler, gets the ordinary end.
+    """
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full or missing
+            stream.flush()
+    os._exit(code)

@@ -150,7 +150,7 @@ _SHARED: Final = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         multiple=True,
         metavar="FILE",
-        help="Use this ticket; may be repeated.",
+        help="Use this ticket, or bring this statement of the time; may be repeated.",
     ),
     click.option(
         "--serial",
@@ -173,14 +173,19 @@ pin_option: Final = click.option(
 )
 
 
-class _Shared(TypedDict):
+class SecretParams(TypedDict):
+    """The parameters that `secret_options` gives to a command."""
+
+    passphrase_fd: int | None
+    pin_fd: int | None
+
+
+class _Shared(SecretParams):
     expect_serial: str | None
     case_id: str | None
     wait_s: float
     tickets: tuple[Path, ...]
     claimed_serial: str | None
-    passphrase_fd: int | None
-    pin_fd: int | None
 
 
 class LockParams(_Shared):
@@ -198,15 +203,16 @@ class OneLockParams(_Shared):
 
 def lock_options(function: _F) -> _F:
     """For commands that work on one lock or on many at once."""
-    return _decorated(function, (_PORT, _ALL, *_SHARED, passphrase_option, pin_option))
+    return decorated(function, (_PORT, _ALL, *_SHARED, passphrase_option, pin_option))
 
 
 def one_lock_options(function: _F) -> _F:
     """For commands that work on a single lock."""
-    return _decorated(function, (_ONE_PORT, *_SHARED, passphrase_option, pin_option))
+    return decorated(function, (_ONE_PORT, *_SHARED, passphrase_option, pin_option))
 
 
-def _decorated(function: _F, options: tuple[Callable[[_F], _F], ...]) -> _F:
+def decorated(function: _F, options: tuple[Callable[[_F], _F], ...]) -> _F:
+    """`function` with these options, in their order in the help."""
     for option in reversed(options):
         function = option(function)
     return function
@@ -253,7 +259,7 @@ def contradiction(message: str) -> RefusedError:
 
 def secret_options(function: _F) -> _F:
     """`--passphrase-fd` and `--pin-fd`, for commands that open a key by its reference."""
-    return _decorated(function, (passphrase_option, pin_option))
+    return decorated(function, (passphrase_option, pin_option))
 
 
 def secret_source(passphrase_fd: int | None, pin_fd: int | None) -> Secret | None:

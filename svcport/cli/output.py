@@ -99,7 +99,7 @@ class Output:
     def _print_bench(self, answers: list[Answer]) -> None:
         from svcport.cli.render import bench
 
-        self._show([bench([answer.document(self._command) for answer in answers])])
+        self._show(bench([answer.document(self._command) for answer in answers]))
         for answer in answers:
             complain(answer, prefix=f"{answer.members.get('port', '')}: ")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -35,6 +36,10 @@ class Display(Protocol):
 
     def worker(self, port: str, stop: threading.Event) -> Told:
         """Progress of the operation at one port."""
+        ...
+
+    def counter(self, text: str, unit: str) -> Callable[[int, int], None]:
+        """A line for something that is counted; to be told how many are done, and of how many."""
         ...
 
 
@@ -88,6 +93,14 @@ class Hidden:
     def worker(self, port: str, stop: threading.Event) -> Told:
         """See Display."""
         return Told(port, stop)
+
+    def counter(self, text: str, unit: str) -> Callable[[int, int], None]:
+        """See Display."""
+
+        def tell(done: int, total: int) -> None:
+            log.info("%s: %d of %d %s", text, done, total, unit)
+
+        return tell
 
 
 def display(*, as_json: bool, verbosity: int) -> Display:

@@ -149,7 +149,8 @@ _AUTHORITY: Final = {
         "Do not borrow a colleague's credential.",
     ),
     Reason.CREDENTIAL_EXPIRED: Explanation(
-        "The technician's certificate, or that of its issuer, is no longer or not yet valid.",
+        "The technician's certificate, or that of its issuer, is no longer or not yet valid; or "
+        "this computer's clock went back behind what its own records have seen.",
         (
             "Check this computer's date and time: `svcport doctor`.",
             "Get a new credential from your issuer and run `svcport setup --from DIR`.",

@@ -36,10 +36,11 @@ def blocks(command: str, document: Document) -> Iterator[Block]:
     body = _BODIES.get(command)
     if body is not None:
         yield from body(document)
+    yield from _warnings(document)
 
 
-def bench(documents: Sequence[Document]) -> Table:
-    """One row a port, for several locks at once."""
+def bench(documents: Sequence[Document]) -> Iterator[Block]:
+    """One row a port, for several locks at once; then what to know about some of them."""
     rows = (
         (
             str(document.get("port", "-")),
@@ -49,7 +50,19 @@ def bench(documents: Sequence[Document]) -> Table:
         )
         for document in documents
     )
-    return Table.of(("port", "lock", "result", "what happened"), rows)
+    yield Table.of(("port", "lock", "result", "what happened"), rows)
+    for document in documents:
+        yield from _warnings(document, f"{document.get('port', '-')}: ")
+
+
+def _warnings(document: Document, prefix: str = "") -> Iterator[Block]:
+    """What stopped nothing, but should be known, unless the report's own message says it."""
+    for warning in document.get("warnings", ()):
+        if warning["message"] in document["message"]:
+            continue
+        yield f"[!] {prefix}{warning['message']}"
+        if warning.get("hint"):
+            yield f"    hint: {warning['hint']}"
 
 
 def _labelled(document: Document) -> str:
@@ -177,6 +190,7 @@ _ISSUER_LINES: Final = {
     "issuer": "issuer",
     "role": "role",
     "key": "key",
+    "x25519": "x25519 key",
     "ops": "may",
     "op": "may",
     "image": "image",
@@ -230,5 +244,6 @@ _BODIES: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[Block]]]] = {
     "issuer-credential": _issuer,
     "issuer-ticket": _issuer,
     "issuer-epoch": _issuer,
+    "issuer-lock": _issuer,
     "issuer-log": _issuer_log,
 }

@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from images import PublicKey
 from protocol.sealed import P256_ORDER, Realm, Sealed, SubjectKey
-from protocol.values import Op, Role
-from svcport.authorisation.credentials import ROLE_OPS
+from protocol.values import ROLE_OPS, Op, Role
 from svcport.authorisation.issuer.signing import (
     TicketOrder,
     make_counter_ticket,

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, Self
 
 from protocol.acts import (
@@ -27,7 +28,6 @@ from protocol.queries import (
     MEASURE_NONCE_SIZE,
     Auth,
     Battery,
-    Close,
     Event,
     Events,
     Identify,
@@ -71,7 +71,12 @@ AWAY: Final = (Reason.NO_LOCK, Reason.LINK_LOST, Reason.PORT_BUSY)
 """What a port says while its lock restarts."""
 
 RECENT_EVENTS: Final = 80
-"""How much of the event log a snapshot takes: two pages."""
+"""How much of the event log is judged: two pages."""
+
+BOOT_PERIOD_S: Final = 0.05
+"""How often a lock that restarts is asked whether it is there."""
+
+RECEIPTS_LIMIT: Final = 256  # at one time: a lock keeps the last 64, a hostile one never ends
 
 NEWEST: Final = 0xFFFFFFFF
 """As `since` of EVENTS: no events, only where the log's head stands."""
@@ -90,6 +95,7 @@ class ServicePortLock:
         self._opener = opener
         self._link = Link(transport)
         self._auth: Callable[[bytes], Auth] | None = None
+        self._proved: int | None = None
         self.session = open_session(self._link, anchors)
 
     @classmethod
@@ -149,9 +155,9 @@ class ServicePortLock:
 
     def close(self) -> None:
         """End the session politely, if the lock still listens, and let the port go."""
-        with contextlib.suppress(FailedError):
-            if self._link.baud == FIRST_BAUD:
-                self.session.call(Close(), "close the session")
+        # Ctrl-C is too late here to stop anything, and what is done must not be called stopped.
+        with contextlib.suppress(FailedError, KeyboardInterrupt):
+            self.session.close()
         self._link.transport.close()
 
     def drop(self) -> None:
@@ -181,11 +187,11 @@ class ServicePortLock:
     def _reopen(self, before: Session) -> None:
         try:
             self._link.set_baud(FIRST_BAUD)
-            session = open_session(self._link, self._anchors, patience_s=2.0)
+            session = self._open_again()
         except LinkLostError:
             self._link.transport.close()
             self._link = Link(self._opener(self.port))
-            session = open_session(self._link, self._anchors, patience_s=2.0)
+            session = self._open_again()
         if session.subject != before.subject:
             raise FailedError(
                 Reason.WRONG_LOCK,
@@ -195,6 +201,9 @@ class ServicePortLock:
         if self._auth is not None:
             session.authenticate(self._auth)
         self.session = session
+
+    def _open_again(self) -> Session:
+        return open_session(self._link, self._anchors, patience_s=2.0, period_s=BOOT_PERIOD_S)
 
     def identify(self) -> Identity:
         """What the lock is; the first thing to ask after AUTH."""
@@ -213,7 +222,7 @@ class ServicePortLock:
         return self.session.call(PutTime(statement, issuer), "take the time")
 
     def snapshot(self, identity: Identity | None = None) -> Snapshot:
-        """Every read-only question at once; `identity` if it was answered just now."""
+        """Every read-only question but the event log; `identity` if it was answered just now."""
         call = self.session.call
         identity = identity or self.identify()
         table = call(Slots(), "say what its slots hold")
@@ -239,10 +248,15 @@ class ServicePortLock:
             epoch_number=identity.epoch_number,
             time_floor=identity.time_floor,
             uptime_s=identity.uptime_s,
-            events=self.recent_events(RECENT_EVENTS),
         )
 
-    def recent_events(self, count: int) -> tuple[Event, ...]:
+    def with_slots_now(self, snapshot: Snapshot) -> Snapshot:
+        """`snapshot` with what the slots hold now, and the receipt chain as last stated."""
+        table = self.session.call(Slots(), "say what its slots hold")
+        slots = tuple(_view(info) for info in table.slots)
+        return replace(snapshot, slots=slots, target=table.target, head=self.head)
+
+    def recent_events(self, count: int = RECENT_EVENTS) -> tuple[Event, ...]:
         """The newest `count` events that the ring still holds, rising by index."""
         call, doing = self.session.call, "read its event log"
         head = call(Events(NEWEST), doing).head
@@ -252,8 +266,11 @@ class ServicePortLock:
             page = call(Events(since), doing)
             if not page.events:
                 break
+            indices = [since - 1, *(event.index for event in page.events)]
+            if indices != sorted(set(indices)):
+                raise _strange(f"events from {since} on must rise, these are {indices[1:]}")
             events += page.events
-            since = page.events[-1].index + 1
+            since = indices[-1] + 1
         return tuple(events)
 
     def receipts_since(self, seq: int) -> tuple[Head, tuple[bytes, ...]]:
@@ -265,10 +282,14 @@ class ServicePortLock:
             if not page.receipts or seq + len(found) >= page.head.seq:
                 self.session.head = page.head
                 return page.head, tuple(found)
+            if len(found) > RECEIPTS_LIMIT:
+                raise _strange(f"{len(found)} receipts came, at most {RECEIPTS_LIMIT} may")
 
-    def collected(self, seq: int) -> None:
-        """Tell the lock that its receipts up to `seq` are kept elsewhere now."""
-        self.session.call(Receipts(seq), "mark its receipts as collected")
+    def collected(self, seq: int) -> Head:
+        """Tell the lock that its receipts up to `seq` are kept elsewhere now; its chain's head."""
+        page = self.session.call(Receipts(seq), "mark its receipts as collected")
+        self.session.head = page.head
+        return page.head
 
     def measure(self, slot: Slot, content: bytes | None) -> Measurement:
         """What a slot holds, measured now for a fresh nonce and signed by the lock.
@@ -310,15 +331,22 @@ class ServicePortLock:
             request = SectorDigests(slot, len(digests), wanted)
             page = self.session.call(request, "say what its sectors hold").digests
             if len(page) != wanted:
-                raise FailedError(
-                    Reason.PROTOCOL_VERSION, f"{len(page)} sector digests came, not {wanted}"
-                )
+                raise _strange(f"{len(page)} sector digests came, not {wanted}")
             digests += page
         return tuple(digests)
 
     def raise_speed(self, max_baud: int) -> int:
-        """Use the fastest speed that both sides prove; the speed in force, in baud."""
-        return raise_speed(self.session, max_baud)
+        """Use the fastest speed that both sides prove; the speed in force, in baud.
+
+        What was proved once, or not, holds for the visit: other speeds are not tried again.
+        """
+        self._proved = raise_speed(self.session, min(max_baud, self._proved or max_baud))
+        return self._proved
+
+    def regain_speed(self) -> None:
+        """After a restart: the speed that was proved before it, if one was."""
+        if self._proved is not None:
+            self.raise_speed(self._proved)
 
     def begin(self, request: Begin) -> TransferReady:
         """Open or continue an act; LockRefusedError if the lock judges otherwise."""
@@ -353,6 +381,10 @@ class ServicePortLock:
     def reset(self) -> None:
         """Reset the lock; an image on trial is given up."""
         self.session.call(Reset(), "reset")
+
+
+def _strange(message: str) -> FailedError:
+    return FailedError(Reason.PROTOCOL_VERSION, message)
 
 
 def _view(info: SlotInfo) -> SlotView:

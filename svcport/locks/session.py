@@ -55,6 +55,18 @@ LONGEST_WAIT_S: Final = 60
 LARGEST_EXCHANGE: Final = 2200
 """Bytes of the largest request and reply together, as frames."""
 
+LOCK_GIVES_UP_S: Final = 3.0
+"""A lock at a raised speed that hears nothing good for this long is back at 115200."""
+
+MARGIN_S: Final = 0.4
+"""Added to that by a host that follows it, for what was on its way."""
+
+SILENT_MOST_S: Final = 2.0
+"""A host that was silent for longer at a raised speed no longer knows which speed the lock has."""
+
+CLOSE_PATIENCE_S: Final = 0.5
+"""How long the answer to a CLOSE is waited for; a lost one costs the lock nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class LockAnchors:
@@ -69,19 +81,60 @@ class SessionLostError(LinkLostError):
 
 
 class Link:
-    """Frames over a transport."""
+    """Frames over a transport.
+
+    Attributes:
+        heard: bytes read so far.
+        sent: bytes written so far.
+        repeated: frames that were sent again because no answer came.
+        baud: this side's speed.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self.heard = 0
+        self.heard = self.sent = 0
+        self.repeated = 0
         self.baud = FIRST_BAUD
         self.clock = transport.clock
+        self._answered_at = self.clock.now()
         self._decoder = FrameDecoder()
         self._waiting: deque[Frame] = deque()
 
+    @property
+    def clean_bytes(self) -> int:
+        """Bytes that went both ways without a damaged or a repeated frame; 0 after the first."""
+        clean = not self.repeated and not self._decoder.dropped
+        return self.sent + self.heard if clean else 0
+
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds since the last frame came."""
+        return self.clock.now() - self._answered_at
+
+    def keep_pace(self) -> None:
+        """Before something is sent: after a silence at a raised speed, go where the lock goes.
+
+        A lock that hears no good frame gives a raised speed up by itself (protocol/README, "Falling
+        back"). A host that was silent so long that it may have, waits until it surely has.
+        """
+        if self.baud != FIRST_BAUD and self.unanswered_s > SILENT_MOST_S:
+            self.clock.sleep(max(0.0, LOCK_GIVES_UP_S + MARGIN_S - self.unanswered_s))
+            self._give_up_speed()
+
+    def fall_back(self) -> None:
+        """Go to 115200 if the lock, unheard at a raised speed, is there by now."""
+        if self.baud != FIRST_BAUD and self.unanswered_s >= LOCK_GIVES_UP_S + MARGIN_S:
+            self._give_up_speed()
+
+    def _give_up_speed(self) -> None:
+        log.info("silence at %d baud: back to %d", self.baud, FIRST_BAUD)
+        self.set_baud(FIRST_BAUD)
+
     def send(self, frame: bytes, *, again: bool = False) -> None:
         """Write a frame; a repeat starts with a delimiter, to end what noise may have begun."""
-        self.transport.write(DELIMITER + frame if again else frame)
+        data = DELIMITER + frame if again else frame
+        self.transport.write(data)
+        self.sent += len(data)
 
     def poll(self, timeout_s: float) -> Frame | None:
         """The next frame, waiting up to `timeout_s` for bytes; None if none is whole yet."""
@@ -89,6 +142,8 @@ class Link:
             data = self.transport.read(timeout_s)
             self.heard += len(data)
             self._waiting.extend(self._decoder.feed(data))
+            if self._waiting:
+                self._answered_at = self.clock.now()
         return self._waiting.popleft() if self._waiting else None
 
     def await_type(self, kind: FrameType, timeout_s: float) -> Frame | None:
@@ -100,13 +155,15 @@ class Link:
                 return frame
         return None
 
-    def ask(self, frame: Frame, kind: FrameType, patience_s: float) -> Frame | None:
-        """Send a frame every half second until one of type `kind` answers or patience ends."""
+    def ask(
+        self, frame: Frame, kind: FrameType, patience_s: float, period_s: float = HELLO_PERIOD_S
+    ) -> Frame | None:
+        """Send a frame every `period_s` until one of type `kind` answers or patience ends."""
         encoded = frame.build()
         deadline = self.clock.now() + patience_s
         while (left := deadline - self.clock.now()) > 0:
             self.send(encoded, again=True)
-            answer = self.await_type(kind, min(left, HELLO_PERIOD_S))
+            answer = self.await_type(kind, min(left, period_s))
             if answer is not None:
                 return answer
         return None
@@ -169,6 +226,12 @@ class Session:
             raise LockRefusedError(reply, doing)
         return reply
 
+    def close(self) -> None:
+        """Tell the lock that the session is over, and hear it out for a moment; never raises."""
+        self.leave()
+        with contextlib.suppress(FailedError):
+            self.link.await_type(FrameType.CONTROL_REPLY, CLOSE_PATIENCE_S)
+
     def leave(self) -> None:
         """Tell the lock that the session is over without waiting: it goes back to 115200 baud.
 
@@ -188,16 +251,18 @@ class Session:
             ) from error
 
     def _exchange(self, plaintext: bytes, doing: str) -> bytes:
+        self.link.keep_pace()
         frame = self._seal(plaintext, doing)
         clock = self.link.clock
         deadline = clock.now() + REQUEST_DEADLINE_S
-        resend_after = RESEND_FLOOR_S + LARGEST_EXCHANGE * 10 / self.link.baud
         self.link.send(frame)
-        resend_at = clock.now() + resend_after
+        resend_at = clock.now() + self._patience_s
         while (now := clock.now()) < deadline:
             if now >= resend_at:
+                self.link.fall_back()
+                self.link.repeated += 1
                 self.link.send(self._channel.resend(), again=True)
-                resend_at = now + resend_after
+                resend_at = now + self._patience_s
             answer = self.link.poll(min(resend_at, deadline) - now)
             if answer is None:
                 continue
@@ -207,6 +272,11 @@ class Session:
             if reply is not None:
                 return reply
         raise LinkLostError(f"no answer within {REQUEST_DEADLINE_S:.0f} s when asked to {doing}")
+
+    @property
+    def _patience_s(self) -> float:
+        """How long silence is borne before a request goes again."""
+        return RESEND_FLOOR_S + LARGEST_EXCHANGE * 10 / self.link.baud
 
     def _seal(self, plaintext: bytes, doing: str) -> bytes:
         try:
@@ -226,7 +296,11 @@ class Session:
 
 
 def open_session(
-    link: Link, anchors: LockAnchors, *, patience_s: float = HELLO_PATIENCE_S
+    link: Link,
+    anchors: LockAnchors,
+    *,
+    patience_s: float = HELLO_PATIENCE_S,
+    period_s: float = HELLO_PERIOD_S,
 ) -> Session:
     """Shake hands and judge the lock's certificate; nothing about the technician is sent.
 
@@ -238,7 +312,7 @@ def open_session(
     handshake = HostHandshake(os.urandom(HELLO_RANDOM_SIZE), os.urandom(KEY_SIZE))
     hello = Frame(FrameType.HELLO, 0, handshake.hello())
     heard = link.heard
-    answer = link.ask(hello, FrameType.HELLO_REPLY, patience_s)
+    answer = link.ask(hello, FrameType.HELLO_REPLY, patience_s, period_s)
     if answer is None:
         raise NoLockError(link.transport.name, patience_s, link.heard - heard)
     try:

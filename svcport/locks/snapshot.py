@@ -53,7 +53,7 @@ class Snapshot:
         max_baud: fastest speed the lock offers.
         battery_rest_mv: millivolts at rest.
         battery_load_mv: millivolts under the motor's load.
-        events: newest part of the event log, rising by index.
+        events: newest part of the event log, rising by index; empty unless it was asked for.
     """
 
     kind: LockKind
@@ -75,13 +75,18 @@ class Snapshot:
     epoch_number: int
     time_floor: int
     uptime_s: int
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] = ()
 
     @property
     def running(self) -> SlotView | None:
         """The slot that runs, on trial or confirmed; None in service mode."""
         wanted = (SlotState.RUNNING, SlotState.TRYING)
         return next((slot for slot in self.slots if slot.state in wanted), None)
+
+    @property
+    def running_digest(self) -> bytes | None:
+        """Digest of the image that runs; None in service mode."""
+        return self.running.digest if self.running else None
 
     @property
     def on_trial(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from svcport.catalogue.advisory import Advisory
 from svcport.diagnosis.findings import KnownTrouble
 from svcport.diagnosis.findings import diagnose as judge
@@ -15,6 +17,8 @@ from svcport.operations.visit import Visit, visit
 def diagnose(inst: Installation, target: Target, progress: Progress) -> Report:
     """Findings with their evidence, and the advisories that apply; `ok` whatever is found."""
     with visit(inst, target, progress) as stay:
+        progress.step("reading the event log")
+        stay.snapshot = replace(stay.snapshot, events=stay.lock.recent_events())
         progress.step("comparing with the vendor's advisories")
         advisories = _advisories(stay)
         known = [KnownTrouble(one.id, one.title, str(one.action)) for one in advisories]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from images import ImageError, PublicKey, TrustStore
 from protocol.errors import ProtocolError
 from protocol.objects import EpochStatement
 from protocol.queries import Auth
-from protocol.sealed import Sealed
-from svcport.audit.ledger import Ledger
+from protocol.sealed import Realm, Sealed
 from svcport.authorisation.credentials import Credential
 from svcport.authorisation.keys.locked import Secret
-from svcport.authorisation.tickets import TicketBox
+from svcport.authorisation.tickets import StoredFile, TicketBox, stored_files
+from svcport.authorisation.timestatement import HeldTime, held_times
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.errors import Reason, RefusedError, SvcportError
@@ -28,6 +30,9 @@ from svcport.home import Home
 from svcport.locks.service_port import Opener
 from svcport.locks.session import LockAnchors
 from svcport.transport.port import open_port
+
+if TYPE_CHECKING:
+    from svcport.audit.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +50,17 @@ class Installation:
         home: Home,
         trust: Trust,
         credential: Credential,
-        ledger: Ledger,
+        records: Future[Ledger],
         now: Callable[[], datetime],
         opener: Opener = open_port,
     ) -> None:
         self.home = home
         self.trust = trust
         self.credential = credential
-        self.ledger = ledger
+        self._records = records
         self.now = now
         self.opener = opener
         self._asked_catalogue = False
-        ledger.remember_certificate(credential.certificates.issuer_sealed)
-        ledger.remember_certificate(credential.certificates.technician_sealed)
 
     @classmethod
     def open(
@@ -78,7 +81,8 @@ class Installation:
 
         Raises:
             RefusedError: `not-set-up`, or the key stays locked (`signer-locked`).
-            RecordsError: its records are damaged or cannot be read: nothing may be operated.
+            RecordsError: its records are damaged or cannot be read: nothing may be operated. For
+                the ledger, `ledger` raises it.
         """
         if not home.is_set_up:
             raise RefusedError(
@@ -87,12 +91,13 @@ class Installation:
                 hint="svcport setup --from DIR, with the folder that your vendor or depot gave you",
             )
         trust = Trust.load(home)
-        with contextlib.ExitStack() as undo:
-            ledger = undo.enter_context(Ledger.open(home.ledger, trust.realm, create=True))
+        records = _opened_beside(home, trust.realm)
+        try:
             credential = Credential.load(home, trust, secret)
-            installation = cls(home, trust, credential, ledger, now, opener)
-            undo.pop_all()
-        return installation
+        except BaseException:
+            records.result().close()  # damaged records are told before anything else
+            raise
+        return cls(home, trust, credential, records, now, opener)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +108,24 @@ class Installation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.ledger.close()
+        with contextlib.suppress(SvcportError):
+            self._records.result().close()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """This home's records; waits until they are open.
+
+        Raises:
+            RecordsError: they are damaged or cannot be read: nothing may be operated.
+        """
+        ledger = self._records.result()
+        ledger.remember_certificate(self.credential.certificates.issuer_sealed)
+        ledger.remember_certificate(self.credential.certificates.technician_sealed)
+        return ledger
+
+    def require_records(self) -> None:
+        """Wait until the records are open; RecordsError if they are damaged."""
+        _ = self.ledger
 
     @property
     def anchors(self) -> LockAnchors:
@@ -163,7 +185,35 @@ class Installation:
 
     def tickets(self, lock_serial: str, given: tuple[Path, ...]) -> TicketBox:
         """The tickets held for a lock, and those named on the command line."""
-        return TicketBox.load(self.home, self.trust, lock_serial=lock_serial, given=given)
+        return TicketBox.load(
+            self.home, self.trust, lock_serial=lock_serial, given=given, stored=self._stored
+        )
+
+    def times(self, given: tuple[Path, ...]) -> tuple[HeldTime, ...]:
+        """The TIME statements held, and those named on the command line."""
+        return held_times(self._stored, self.trust, given)
+
+    @cached_property
+    def _stored(self) -> tuple[StoredFile, ...]:
+        """The home's ticket files, read once: a bench has dozens of locks, and hundreds of them."""
+        return stored_files(self.home)
+
+
+def _opened_beside(home: Home, realm: Realm) -> Future[Ledger]:
+    """Open a home's records beside other work: loading SQLAlchemy takes as long as a handshake."""
+    records: Future[Ledger] = Future()
+
+    def work() -> None:
+        try:
+            from svcport.audit.ledger import Ledger
+
+            records.set_result(Ledger.open(home.ledger, realm, create=True))
+        # handed to whoever asks for the records, which is where it is judged
+        except BaseException as error:  # noqa: BLE001
+            records.set_exception(error)
+
+    threading.Thread(target=work, name="records", daemon=True).start()
+    return records
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +225,7 @@ class Target:
         expect_serial: refuse any other lock.
         case_id: goes into the ledger.
         wait_s: seconds to wait for a port or lock to appear.
-        tickets: ticket files to use.
+        tickets: ticket files to use, and TIME statements to bring.
         claimed_serial: for devices that cannot state one; a service-port lock states its own.
     """
 

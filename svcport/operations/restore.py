@@ -19,7 +19,7 @@ from svcport.operations.progress import Progress
 from svcport.operations.report import Report, refusals_json
 from svcport.operations.settle import settle
 from svcport.operations.source import ChosenImage, choose
-from svcport.operations.transfer import Tally, bring
+from svcport.operations.transfer import Tally, bring, encode_ahead
 from svcport.operations.trial import Finished, finish_trial, try_and_confirm
 from svcport.operations.visit import Visit, visit
 
@@ -51,6 +51,9 @@ def restore(
         chosen = choose(inst, stay.snapshot, file=image, version=version)
         if dry_run:
             return _dry_run(stay, chosen)
+        if stay.snapshot.running_digest != chosen.image.digest:
+            encode_ahead(stay, chosen.image)
+            stay.lock.raise_speed(stay.snapshot.max_baud)
         settle(stay)
         before = before_json(stay.snapshot)
         if runs_confirmed(stay, chosen.image.digest, chosen.image.data):

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocol.errors import MalformedObjectError, SignatureError
 from protocol.objects import Receipt, chain_next
 from protocol.sealed import Sealed
 from protocol.values import Head, Phase
-from svcport.audit.view import OpenIntent
 from svcport.errors import FailedError, Reason, Refusal
 from svcport.operations.visit import Visit
+
+if TYPE_CHECKING:
+    from svcport.audit.view import OpenIntent
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,17 @@ class Taken:
     index: int
 
 
-def take_receipts(visit: Visit, intent: Sealed | None) -> tuple[Taken, ...]:
+def take_receipts(
+    visit: Visit, intent: Sealed | None, *, newest: bytes | None = None
+) -> tuple[Taken, ...]:
     """Every receipt that this ledger lacks, into it: as RESULT of `intent`, else as RECOVERED.
 
     They and the checkpoint over them are recorded together.
+
+    Args:
+        visit: with an authenticated session.
+        intent: whose receipt is RESULT.
+        newest: a receipt that the lock has just handed out; need not be fetched if it is the next.
 
     Raises:
         FailedError: as `settle`.
@@ -111,7 +120,11 @@ def take_receipts(visit: Visit, intent: Sealed | None) -> tuple[Taken, ...]:
     ledger, lock = visit.inst.ledger, visit.lock
     missing = ledger.missing(lock.serial, lock.head)
     since = missing[0] - 1 if missing else lock.head.seq
-    head, receipts = lock.receipts_since(since)
+    if newest is not None and not missing and _follows(visit, newest):
+        receipts: tuple[bytes, ...] = (newest,)
+        head = Head(lock.head.seq + 1, chain_next(lock.head.chain, newest))
+    else:
+        head, receipts = lock.receipts_since(since)
     held = ledger.receipts(lock.serial, since + 1)
     new = [one for one in _checked(visit, head, receipts) if one[1].seq not in held]
     indices = ledger.record_receipts(
@@ -120,9 +133,15 @@ def take_receipts(visit: Visit, intent: Sealed | None) -> tuple[Taken, ...]:
         intent=intent,
         now=visit.inst.now(),
     )
-    if new:
-        lock.collected(head.seq)
+    if new and (stated := lock.collected(head.seq)) != head:
+        raise _invalid(f"the receipts end at {head.seq}, the lock states {stated.seq}")
     return tuple(Taken(*one, index) for one, index in zip(new, indices, strict=True))
+
+
+def _follows(visit: Visit, data: bytes) -> bool:
+    """Whether the receipt is the one after the lock's head."""
+    receipt, head = _signed_receipt(visit, data), visit.lock.head
+    return (receipt.seq, receipt.chain_before) == (head.seq + 1, head.chain)
 
 
 def _checked(visit: Visit, head: Head, receipts: tuple[bytes, ...]) -> list[tuple[bytes, Receipt]]:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from images import Unit, VerifiedImage, encode_units, sector_count, sector_digests
+from images import Unit, VerifiedImage, sector_count, sector_digests
 from images import UnitKind as ImageUnitKind
 from protocol.acts import Begin, TransferReady
 from protocol.bulk import TransferState
+from protocol.refusal import RefusalCode
 from protocol.sealed import Sealed
 from protocol.unit import UNIT_HEADER_SIZE, UnitHeader, UnitKind
-from protocol.values import SECTOR_SIZE, ZERO_DIGEST, Phase, Slot
+from protocol.values import SECTOR_SIZE, Phase, Slot
 from svcport.authorisation.policy import Permit
 from svcport.errors import FailedError, Reason
+from svcport.locks.errors import LockRefusedError
 from svcport.locks.line import UploadEnd
 from svcport.operations.act import opening, unfinished
+from svcport.operations.base import NO_BASE, Base, base_for
+from svcport.operations.encoding import Encoding, encoding_of
 from svcport.operations.visit import Visit
 
-TRIES: Final = 3
-"""Transfers of one act: a unit that arrives damaged ends one, and the rest goes again."""
+log = logging.getLogger(__name__)
 
-FAST_FROM: Final = 4
-"""Sectors from which on a change of speed pays for its round trips."""
+TRIES: Final = 3
+"""Transfers of one act: a unit that the lock cannot take ends one, and the rest goes again."""
+
+_SENT_AGAIN: Final = (
+    TransferState.UNIT_DIGEST,
+    TransferState.UNIT_MALFORMED,
+    TransferState.UNIT_ORDER,
+    TransferState.WINDOW_OVERRUN,
+)
+"""Ends of a transfer after which the sectors that are missing go once more, raw."""
 
 
 @dataclass(slots=True)
@@ -34,8 +47,8 @@ class Tally:
     skipped: int
     resumed: bool
     baud: int
-    raw: int = 0
-    deflate: int = 0
+    raw: set[int] = field(default_factory=set)
+    deflated: set[int] = field(default_factory=set)
     wire_bytes: int = 0
     seconds: float = 0.0
 
@@ -44,11 +57,23 @@ class Tally:
         return {
             "image_bytes": self.image_bytes,
             "wire_bytes": self.wire_bytes,
-            "units": {"raw": self.raw, "deflate": self.deflate, "skipped": self.skipped},
+            "units": {
+                "raw": len(self.raw),
+                "deflate": len(self.deflated),
+                "skipped": self.skipped,
+            },
             "resumed": self.resumed,
             "seconds": round(self.seconds, 3),
             "baud": self.baud,
         }
+
+    def count(self, unit: Unit) -> None:
+        """Count a unit on its way; one that goes again counts as it goes last."""
+        mine, other = self.deflated, self.raw
+        if unit.kind is ImageUnitKind.RAW:
+            mine, other = other, mine
+        mine.add(unit.sector)
+        other.discard(unit.sector)
 
     def add(self, end: UploadEnd) -> None:
         """Count one upload."""
@@ -58,31 +83,31 @@ class Tally:
 
 @dataclass(slots=True)
 class _Stream:
-    """The unit stream of some sectors, and how much of the image it has gone through."""
+    """The unit stream of some sectors, and how much of the image it has gone through.
 
-    image: VerifiedImage
+    Attributes:
+        plain: sectors that go raw, whatever would be shorter.
+    """
+
+    encoding: Encoding
     sectors: tuple[int, ...]
+    plain: frozenset[int]
     tally: Tally
     bounds: list[int] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[bytes]:
         total = 0
-        for unit in encode_units(self.image.data, self.sectors):
-            self._count(unit)
+        for sector in self.sectors:
+            make = self.encoding.raw if sector in self.plain else self.encoding.unit
+            unit = make(sector)
+            self.tally.count(unit)
             total += UNIT_HEADER_SIZE + len(unit.payload)
             self.bounds.append(total)
             yield _header(unit).build() + unit.payload
 
-    def _count(self, unit: Unit) -> None:
-        if unit.kind is ImageUnitKind.RAW:
-            self.tally.raw += 1
-        else:
-            self.tally.deflate += 1
-
     def image_bytes(self, stream_bytes: int) -> int:
         """Bytes of sectors that the first `stream_bytes` of the stream complete."""
-        done = sum(1 for bound in self.bounds if bound <= stream_bytes)
-        return done * SECTOR_SIZE
+        return bisect_right(self.bounds, stream_bytes) * SECTOR_SIZE
 
 
 def _header(unit: Unit) -> UnitHeader:
@@ -96,6 +121,11 @@ def differing(visit: Visit, image: VerifiedImage, slot: Slot) -> tuple[int, ...]
     return tuple(n for n, (a, b) in enumerate(zip(wanted, held, strict=True)) if a != b)
 
 
+def encode_ahead(visit: Visit, image: VerifiedImage) -> None:
+    """Begin to make the image's units for this lock, while other things are settled with it."""
+    encoding_of(image.data, base_for(visit, image).data).start()
+
+
 def bring(visit: Visit, image: VerifiedImage, permit: Permit, intent: Sealed) -> Tally:
     """BEGIN, upload, COMMIT: afterwards the other slot holds the image, verified by the lock.
 
@@ -104,20 +134,25 @@ def bring(visit: Visit, image: VerifiedImage, permit: Permit, intent: Sealed) ->
         UnfinishedError: the link or the lock failed; the running image is untouched.
     """
     lock, slot = visit.lock, visit.snapshot.target
+    base = base_for(visit, image)
+    encoding_of(image.data, base.data).start()
     visit.progress.step("comparing what the lock already holds")
     sectors = differing(visit, image, slot)
-    if len(sectors) >= FAST_FROM:
-        visit.progress.step("agreeing on the fastest speed")
-        lock.raise_speed(visit.snapshot.max_baud)
+    # Costs nothing where it is done already; settling an act may have reset the lock since.
+    lock.raise_speed(visit.snapshot.max_baud)
+    transfer = _Transfer(visit, image, permit, intent, base)
     tally = _tally(visit, image, sectors)
     with opening(visit, intent, "BEGIN"):
-        ready = lock.begin(_begin(image, permit, intent, slot, sectors))
+        ready = transfer.begin(sectors)
     with unfinished(visit):
-        for _again in range(TRIES):
-            if _sent(visit, ready, _Stream(image, sectors, tally)):
+        for attempt in range(TRIES):
+            failed = transfer.send(ready, sectors, tally)
+            if failed is None:
                 break
+            # First the sector that failed goes raw; if that was not all, everything does.
+            transfer.do_without(None if attempt else failed)
             sectors = differing(visit, image, slot)
-            ready = lock.begin(_begin(image, permit, intent, slot, sectors))
+            ready = transfer.begin(sectors)
         else:
             raise FailedError(Reason.LINK_LOST, f"units arrived damaged in {TRIES} transfers")
         visit.progress.step("having the lock verify the whole image")
@@ -132,20 +167,6 @@ def _tally(visit: Visit, image: VerifiedImage, sectors: tuple[int, ...]) -> Tall
     return Tally(len(image.data), skipped, same and skipped > 0, visit.lock.baud)
 
 
-def _begin(
-    image: VerifiedImage, permit: Permit, intent: Sealed, slot: Slot, sectors: tuple[int, ...]
-) -> Begin:
-    return Begin(
-        intent=intent.build(),
-        ticket=permit.ticket or b"",
-        ticket_issuer=permit.ticket_issuer or b"",
-        slot=slot,
-        image_size=len(image.data),
-        base_digest=ZERO_DIGEST,
-        sectors=bitmap(sectors, sector_count(len(image.data))),
-    )
-
-
 def bitmap(sectors: tuple[int, ...], count: int) -> bytes:
     """Sectors as BEGIN names them: sector 0 is the top bit of the first byte."""
     bits = bytearray(-(-count // 8))
@@ -154,29 +175,79 @@ def bitmap(sectors: tuple[int, ...], count: int) -> bytes:
     return bytes(bits)
 
 
-def _sent(visit: Visit, ready: TransferReady, stream: _Stream) -> bool:
-    """Whether every unit is in the lock's flash; False if one arrived damaged and the rest must go.
+class _Transfer:
+    """The transfers of one act, each of what the one before did not bring."""
 
-    Raises:
-        FailedError: the lock ended the transfer for another reason.
-    """
-    if not stream.sectors:
-        return True
-    visit.progress.step("sending the new image")
-    visit.progress.start(len(stream.sectors) * SECTOR_SIZE)
-    try:
-        end = visit.lock.upload(
-            ready, iter(stream), lambda sent: visit.progress.advance(stream.image_bytes(sent))
+    def __init__(
+        self, visit: Visit, image: VerifiedImage, permit: Permit, intent: Sealed, base: Base
+    ) -> None:
+        self._visit = visit
+        self._image = image
+        self._permit = permit
+        self._intent = intent
+        self._base = base
+        self._plain: frozenset[int] = frozenset()
+
+    def begin(self, sectors: tuple[int, ...]) -> TransferReady:
+        """Open the act, or another transfer of it; without the base if the lock has another."""
+        lock = self._visit.lock
+        try:
+            return lock.begin(self._request(sectors))
+        except LockRefusedError as error:
+            if self._base is NO_BASE or error.refusal.code is not RefusalCode.BASE_UNKNOWN:
+                raise
+            log.warning("lock %s: %s; going on without a base", lock.serial, error)
+        self._base = NO_BASE
+        return lock.begin(self._request(sectors))
+
+    def do_without(self, sector: int | None) -> None:
+        """Send that sector raw from now on; None: every sector, and name no base."""
+        if sector is not None:
+            self._plain |= {sector}
+            return
+        self._base = NO_BASE
+        self._plain = frozenset(range(sector_count(len(self._image.data))))
+
+    def send(self, ready: TransferReady, sectors: tuple[int, ...], tally: Tally) -> int | None:
+        """Send units; the sector whose unit the lock could not take, None if it took all of them.
+
+        Raises:
+            FailedError: the lock ended the transfer for a reason that sending again cannot cure.
+        """
+        if not sectors:
+            return None
+        encoding = encoding_of(self._image.data, self._base.data)
+        stream = _Stream(encoding, sectors, self._plain, tally)
+        progress = self._visit.progress
+        progress.step("sending the new image")
+        progress.start(len(sectors) * SECTOR_SIZE)
+        try:
+            end = self._visit.lock.upload(
+                ready, iter(stream), lambda sent: progress.advance(stream.image_bytes(sent))
+            )
+        finally:
+            progress.finish()
+        tally.add(end)
+        if end.state is TransferState.COMPLETE:
+            return None
+        what = f"the lock ended the transfer at sector {end.detail}: {end.state.name.lower()}"
+        if end.state not in _SENT_AGAIN:
+            raise FailedError(
+                Reason.LOCK_REFUSED,
+                what,
+                hint="run it again; if it stays so, the lock's flash is worn out",
+            )
+        log.warning("%s; what is missing goes again", what)
+        return end.detail
+
+    def _request(self, sectors: tuple[int, ...]) -> Begin:
+        permit, size = self._permit, len(self._image.data)
+        return Begin(
+            intent=self._intent.build(),
+            ticket=permit.ticket or b"",
+            ticket_issuer=permit.ticket_issuer or b"",
+            slot=self._visit.snapshot.target,
+            image_size=size,
+            base_digest=self._base.digest,
+            sectors=bitmap(sectors, sector_count(size)),
         )
-    finally:
-        visit.progress.finish()
-    stream.tally.add(end)
-    if end.state is TransferState.COMPLETE:
-        return True
-    if end.state in (TransferState.UNIT_DIGEST, TransferState.UNIT_MALFORMED):
-        return False
-    raise FailedError(
-        Reason.LOCK_REFUSED,
-        f"the lock ended the transfer at sector {end.detail}: {end.state.name.lower()}",
-        hint="run it again; if it stays so, the lock's flash is worn out",
-    )

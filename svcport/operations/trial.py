@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from protocol.objects import Receipt
@@ -44,8 +44,9 @@ def try_and_confirm(visit: Visit, intent: Sealed, digest: bytes) -> Finished:
     with on_trial(visit, intent):
         visit.progress.step("waiting for the lock to restart")
         visit.lock.come_back()
+        visit.lock.regain_speed()
         visit.progress.step("asking the lock what runs now")
-        visit.look()
+        visit.look_at_slots()
     return confirm_trial(visit, intent, digest)
 
 
@@ -125,13 +126,17 @@ def _open_intent(visit: Visit, intent_hash: bytes) -> Sealed | None:
 
 def _close(visit: Visit, intent: Sealed | None, data: bytes, slot: Slot, digest: bytes) -> Finished:
     """Check the receipt, write RESULT and checkpoint, ask the lock once more what runs."""
-    taken = next((one for one in take_receipts(visit, intent) if one.data == data), None)
+    receipts = take_receipts(visit, intent, newest=data)
+    taken = next((one for one in receipts if one.data == data), None)
     if taken is None or (taken.receipt.result, taken.receipt.image_digest) != (
         ActResult.DONE,
         digest,
     ):
         raise FailedError(Reason.RECEIPT_INVALID, "the lock's receipt is not for this act")
-    after = visit.look().slot(slot)
+    after = visit.look_at_slots().slot(slot)
+    if taken.receipt.after is not None:
+        counter = taken.receipt.after.security_counter
+        visit.snapshot = replace(visit.snapshot, security_counter=counter)
     statement = visit.lock.measure(slot, None)
     if after.state is not SlotState.RUNNING or statement.image_digest != digest:
         raise FailedError(Reason.NOT_CONFIRMED, "the lock confirmed, then states another image")

@@ -13,7 +13,13 @@ from svcport.errors import FailedError, Reason, Refusal, RefusedError, SvcportEr
 from svcport.locks.errors import NoLockError
 from svcport.locks.service_port import ServicePortLock
 from svcport.locks.snapshot import Snapshot
-from svcport.operations.admission import admit, bring_epoch, check_serial
+from svcport.operations.admission import (
+    admit,
+    admit_records,
+    bring_epoch,
+    bring_time,
+    check_serial,
+)
 from svcport.operations.installation import Installation, Target
 from svcport.operations.progress import Progress
 from svcport.operations.report import refusals_json, with_facts
@@ -46,9 +52,14 @@ class Visit:
         self.snapshot = self.lock.snapshot()
         return self.snapshot
 
+    def look_at_slots(self) -> Snapshot:
+        """Ask the lock what its slots hold, and leave the rest of the snapshot as it was."""
+        self.snapshot = self.lock.with_slots_now(self.snapshot)
+        return self.snapshot
+
     def warn(self, warning: Refusal) -> None:
-        """Say something that stops nothing: in the log now, and in the report."""
-        log.warning("lock %s: %s", self.lock.serial, warning.message)
+        """Say something that stops nothing: the report shows it, the log at once where asked."""
+        log.info("lock %s: %s", self.lock.serial, warning.message)
         self.warnings.append(warning)
 
     def facts(self) -> dict[str, Any]:
@@ -67,10 +78,12 @@ def visit(inst: Installation, target: Target, progress: Progress) -> Iterator[Vi
         RefusedError: `several-locks`, `wrong-lock`, `credential-expired`, `revoked`, `no-permit`.
         SvcportError: whatever stands in the way.
     """
-    admit(inst)
-    progress.step("looking for the lock")
-    lock = _connect(inst, target)
+    with _records_first(inst):
+        admit(inst)
+        progress.step("looking for the lock")
+        lock = _connect(inst, target)
     try:
+        admit_records(inst)
         _expect(lock, target)
         check_serial(inst, lock.serial)
         stay = _enter(inst, target, lock, progress)
@@ -91,10 +104,21 @@ def _enter(inst: Installation, target: Target, lock: ServicePortLock, progress: 
     progress.step("asking the lock about its state")
     warnings: list[Refusal] = []
     identity = bring_epoch(inst, lock, lock.identify(), warnings.append)
+    identity = bring_time(inst, lock, identity, target.tickets, warnings.append)
     stay = Visit(inst, target, lock, progress, lock.snapshot(identity))
     for warning in warnings:
         stay.warn(warning)
     return stay
+
+
+@contextlib.contextmanager
+def _records_first(inst: Installation) -> Iterator[None]:
+    """What is done while the records are opened: if they are damaged, nothing else matters."""
+    try:
+        yield
+    except SvcportError:
+        inst.require_records()
+        raise
 
 
 def _connect(inst: Installation, target: Target) -> ServicePortLock:

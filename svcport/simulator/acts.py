@@ -35,11 +35,13 @@ class Opened:
 
     Attributes:
         sectors: what the transfer is to write, ascending.
+        base_size: bytes of the image that dictionaries are taken from, 0 without one.
         session_limit_s: longest session that the ticket allows; None if it says nothing.
     """
 
     slot: Slot
     sectors: tuple[int, ...]
+    base_size: int
     session_limit_s: int | None
 
 
@@ -58,8 +60,7 @@ class Acts:
         sectors = _wanted_sectors(request)
         if request.slot is not core.target:
             raise RefusedError(RefusalCode.WRONG_STATE, core.state.act.phase)
-        if request.base_digest != ZERO_DIGEST:
-            raise RefusedError(RefusalCode.BASE_UNKNOWN)
+        base_size = self._base_size(request)
         state, limit = core.state, None
         if state.act.is_open and state.act.intent_hash == intent.hash:
             state = replace(state, act=replace(state.act, phase=Phase.WRITING))
@@ -70,7 +71,16 @@ class Acts:
         core.nvm.write(_without_pending(state))
         core.nvm.set_marks(request.slot, sectors, marked=False)
         core.log(EventCode.UPDATE_BEGUN, len(sectors), now)
-        return Opened(request.slot, sectors, limit)
+        return Opened(request.slot, sectors, base_size, limit)
+
+    def _base_size(self, request: Begin) -> int:
+        """Bytes of the base that BEGIN names: the other slot's image, as this lock measured it."""
+        if request.base_digest == ZERO_DIGEST:
+            return 0
+        image = self._core.slots.image(request.slot.other)
+        if image is None or image.digest != request.base_digest:
+            raise RefusedError(RefusalCode.BASE_UNKNOWN)
+        return image.size
 
     def commit(self, session: SessionFacts, now: float) -> Committed:
         """Judge the whole written image."""

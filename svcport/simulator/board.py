@@ -24,6 +24,9 @@ RING_SPARE: Final = 8192
 BAUD_PROOF_S: Final = 1.0
 """Seconds within which a frame must come at a new speed."""
 
+BAUD_SILENCE_S: Final = 3.0
+"""Seconds without a good frame, after which a raised speed is given up."""
+
 NOISE_LIMIT: Final = 16
 """Pieces in a row that were no frame, after which a raised speed is given up."""
 
@@ -166,10 +169,12 @@ class Board:
 
     def _on_frame(self, frame: Frame, now: float) -> None:
         self._dropped = self._decoder.dropped
-        self._baud_proof_at = math.inf
         before = self._flash.elapsed_s
         output = self._link.on_frame(frame, now)
         sent_at = now + self._flash.elapsed_s - before
+        raised = self._baud != START_BAUD
+        # the host is owed the answer first: silence counts from then on
+        self._baud_proof_at = sent_at + BAUD_SILENCE_S if raised else math.inf
         self._out.extend((sent_at, data) for data in output.frames)
         if output.baud:
             self._next_baud = output.baud

@@ -79,7 +79,7 @@ class Factory:
         """
         try:
             return cls._from_fields(json.loads(text))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"a factory record lacks or misspells {error}") from error
 
     @classmethod

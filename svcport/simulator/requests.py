@@ -286,6 +286,7 @@ class Requests:
             core.slots,
             opened.slot,
             opened.sectors,
+            base_size=opened.base_size,
             keys=session.keys,
             transfer_id=session.next_transfer_id(),
             window=mine.window,

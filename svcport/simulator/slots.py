@@ -14,7 +14,7 @@ from protocol.refusal import RefusalCode
 from protocol.unit import CHECK_SIZE
 from protocol.values import SECTOR_SIZE, ImageVersion, Slot
 from svcport.simulator.factory import Factory
-from svcport.simulator.flash import SLOT_ADDRESS, SLOT_SIZE, NorFlash
+from svcport.simulator.flash import SLOT_ADDRESS, SLOT_SIZE, FlashViolation, NorFlash, Profile
 from svcport.simulator.nvm import Nvm
 
 _REASONS: Final = {
@@ -83,6 +83,17 @@ class Slots:
         if not self._nvm.is_marked(slot, sector):
             return bytes(CHECK_SIZE)
         return check(self._read(slot, sector * SECTOR_SIZE, SECTOR_SIZE))
+
+    @property
+    def profile(self) -> Profile:
+        """The part that the slots lie in."""
+        return self._flash.profile
+
+    def mapped(self, slot: Slot, offset: int, size: int) -> bytes:
+        """Bytes of a slot as the CPU reads them in passing, which takes no time of its own."""
+        if not 0 <= offset <= offset + size <= SLOT_SIZE:
+            raise FlashViolation(f"{size} bytes at {offset:#x} are outside slot {slot.name}")
+        return self._flash.read(SLOT_ADDRESS[slot] + offset, size)
 
     def erase(self, slot: Slot, sector: int) -> None:
         """Erase a sector unless it is blank; its mark goes first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import select
 import socket
@@ -94,6 +95,25 @@ class SerialTransport:
         except (serial.SerialException, OSError, ValueError, re.error) as error:
             # hwgrep:// takes a regular expression
             raise _open_error(name, error) from error
+        self._descriptor = self._selectable()
+        self._hurry()
+
+    def _selectable(self) -> int | None:
+        """What select can wait for; None on Windows, and for URLs that are no device."""
+        if os.name != "posix":
+            return None
+        try:
+            return int(self._serial.fileno())
+        except (AttributeError, OSError):  # what is no device has none
+            return None
+
+    def _hurry(self) -> None:
+        """Ask the driver to pass on bytes at once: FTDI's timer holds them for 16 ms otherwise."""
+        set_mode = getattr(self._serial, "set_low_latency_mode", None)  # Linux only
+        if set_mode is not None:
+            # a driver that has no such mode, or does not let this user set it, is as slow as ever
+            with contextlib.suppress(OSError, ValueError):
+                set_mode(True)
 
     def write(self, data: bytes) -> None:
         """See Transport."""
@@ -105,12 +125,16 @@ class SerialTransport:
     def read(self, timeout_s: float) -> bytes:
         """See Transport."""
         try:
+            if self._descriptor is not None:
+                # A new timeout would set all of the port's attributes anew, for every read.
+                ready, _, _ = select.select([self._descriptor], [], [], max(timeout_s, 0))
+                return bytes(self._serial.read(READ_SIZE)) if ready else b""
             if self._serial.timeout != timeout_s:
                 self._serial.timeout = timeout_s
             first = self._serial.read(1)
             waiting = self._serial.in_waiting if first else 0
             return bytes(first + self._serial.read(waiting) if waiting else first)
-        except (serial.SerialException, OSError, TypeError) as error:
+        except (serial.SerialException, OSError, TypeError, ValueError) as error:
             # A device pulled in mid-read surfaces as TypeError in some pyserial back ends.
             raise LinkLostError(f"{self.name}: {error}") from error
 
@@ -144,13 +168,13 @@ class SocketTransport:
             address = (parts.hostname or "", parts.port or 0)
             self._socket = socket.create_connection(address, CONNECT_TIMEOUT_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.settimeout(WRITE_TIMEOUT_S)
         except (OSError, ValueError) as error:
             raise _open_error(name, error) from error
 
     def write(self, data: bytes) -> None:
         """See Transport."""
         try:
-            self._socket.settimeout(WRITE_TIMEOUT_S)
             self._socket.sendall(data)
         except OSError as error:
             raise self._lost(str(error)) from error

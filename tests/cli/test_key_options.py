@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 from keykit import KINDS, PIN, SoftHsm, bundle_without_key, secret, soft_hsm
+from lab.kit import running
 
 from svcport.authorisation.keys.imagekeys import open_image_key
 from svcport.authorisation.keys.references import TokenKey, parse_reference
@@ -27,7 +26,6 @@ from svcport.cli import options
 from svcport.cli.options import secret_source
 from svcport.errors import Reason, RefusedError
 from svcport.lab.folder import LabFolder
-from svcport.lab.run import run_lab
 
 SEED = "key options"
 
@@ -172,19 +170,9 @@ def test_an_image_is_not_signed_with_a_wrong_pin_or_by_an_agent(
 def served(tmp_path: Path) -> Iterator[str]:
     """The port of the one lock of a lab."""
     assert svcport("lab", "init", tmp_path / "L", "--seed", SEED).code == 0
-    stop = Event()
-    news: SimpleQueue[str] = SimpleQueue()
-    thread = Thread(
-        target=run_lab,
-        args=(tmp_path / "L",),
-        kwargs={"on_listen": lambda _serial, port: news.put(port), "stop": stop},
-    )
-    thread.start()
-    try:
-        yield news.get(timeout=20)
-    finally:
-        stop.set()
-        thread.join()
+    with running(tmp_path / "L") as ports:
+        [port] = ports.values()
+        yield port
 
 
 @pytest.mark.timeout(180)
@@ -214,9 +202,18 @@ def test_a_visit_by_commands_with_the_key_on_a_token(
         assert PIN.encode() not in done.stdout + done.stderr
         return done.returncode, json.loads(done.stdout)
 
+    def signer(pin: Path | None) -> str:
+        code, report = run("doctor", pin=pin)
+        [check] = [check for check in report["checks"] if check["name"] == "signer"]
+        assert code == 0
+        return f"{check['result']}: {check['detail']}"
+
     wrong = tmp_path / "wrong"
     wrong.write_text("0000\n")
     assert run("setup", "--from", str(bundle), "--key", key)[0] == 0
+    assert signer(pin_file) == f"pass: key {subject.key_id.hex()} signs"
+    assert signer(wrong).startswith("fail: signer-locked: the PIN of token bench is wrong")
+    assert signer(None).startswith("fail: signer-locked: ")
     code, report = run("restore", "--port", served, pin=wrong)
     assert (code, report["reason"]) == (3, "signer-locked")
     assert "PIN of token bench is wrong" in report["message"]
@@ -227,3 +224,4 @@ def test_a_visit_by_commands_with_the_key_on_a_token(
     hsm.pull()
     code, report = run("identify", "--port", served)
     assert (code, report["reason"]) == (3, "signer-locked")
+    assert signer(pin_file).startswith("fail: signer-locked: ")

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 
 import pytest
 from clirunner import Ran, svcport
@@ -20,8 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_ssh_private_key,
 )
-
-from svcport.lab.run import run_lab
+from lab.kit import running
 
 COMMON = ("schema", "outcome", "message", "hint")
 LOCK = (
@@ -59,21 +56,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path, lab: Path) -> Iterator[Bench]:
     shutil.copytree(lab, tmp_path / "L")
-    stop = Event()
-    news: SimpleQueue[str] = SimpleQueue()
-    thread = Thread(
-        target=run_lab,
-        args=(tmp_path / "L",),
-        kwargs={"on_listen": lambda _serial, port: news.put(port), "stop": stop},
-    )
-    thread.start()
-    try:
-        ready = Bench(tmp_path, (news.get(timeout=20), news.get(timeout=20)))
+    with running(tmp_path / "L") as ports:
+        ready = Bench(tmp_path, tuple(ports.values()))
         assert ready("setup", "--from", tmp_path / "L" / "technician").code == 0
         yield ready
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_the_story_of_one_lock_by_json(bench: Bench) -> None:
@@ -167,21 +153,60 @@ def test_doctor_finds_the_home_in_order_and_tries_the_port(bench: Bench) -> None
     ran = bench("doctor", "--port", bench.ports[0], "--json")
     assert ran.code == 0
     results = {check["name"]: check["result"] for check in ran.report["checks"]}
-    wanted = ("home", "space", "credential", "ledger", "clock", "catalogue", "port")
+    wanted = ("home", "space", "credential", "signer", "ledger", "clock", "catalogue", "port")
     assert {name: results[name] for name in wanted} == dict.fromkeys(wanted, "pass") | {
         "clock": results["clock"]
     }
 
 
+def test_people_are_told_once_that_the_records_were_put_back(bench: Bench, tmp_path: Path) -> None:
+    shutil.copytree(bench.home, tmp_path / "backup")
+    assert bench.json("restore").code == 0
+    shutil.rmtree(bench.home)
+    shutil.copytree(tmp_path / "backup", bench.home)
+    ran = bench("restore", "--port", bench.ports[0], "--version", "2.3.1")
+    assert ran.code == 0
+    assert ran.out.count("put back from an old copy") == 1
+    assert ran.err == ""
+
+
+def lock_key(home: Path, passphrase: bytes) -> None:
+    """Put a passphrase on a home's signing key."""
+    path = next(path for path in (home / "credential").iterdir() if "key" in path.name)
+    private = load_ssh_private_key(path.read_bytes(), None)
+    form, lock = PrivateFormat.OpenSSH, BestAvailableEncryption(passphrase)
+    path.write_bytes(private.private_bytes(Encoding.PEM, form, lock))
+
+
+def signer_check(ran: Ran) -> tuple[str, str]:
+    """What doctor found out about the signing key, and the cure."""
+    assert ran.code == 0
+    [check] = [check for check in ran.report["checks"] if check["name"] == "signer"]
+    return f"{check['result']}: {check['detail']}", check["cure"] or ""
+
+
+def test_doctor_says_whether_the_key_signs_and_why_not(bench: Bench, tmp_path: Path) -> None:
+    found, cure = signer_check(bench("doctor", "--json"))
+    assert found.startswith("pass: key ")
+    assert cure == ""
+    lock_key(bench.home, b"open sesame")
+    found, cure = signer_check(bench("doctor", "--json"))
+    assert found.startswith("fail: signer-locked: ")
+    assert cure
+    for text, result in ((b"open sesame\n", "pass"), (b"close sesame\n", "fail: signer-locked")):
+        (tmp_path / "passphrase").write_bytes(text)
+        with (tmp_path / "passphrase").open("rb") as file:
+            ran = bench("doctor", "--passphrase-fd", str(file.fileno()), "--json")
+        assert signer_check(ran)[0].startswith(result)
+        assert "sesame" not in ran.out + ran.err
+    (bench.home / "credential" / "technician.key").unlink()
+    assert signer_check(bench("doctor", "--json"))[0].startswith("fail: not-set-up")
+
+
 def test_a_locked_key_is_opened_with_the_passphrase_of_a_descriptor(
     bench: Bench, tmp_path: Path
 ) -> None:
-    path = next(path for path in (bench.home / "credential").iterdir() if "key" in path.name)
-    private = load_ssh_private_key(path.read_bytes(), None)
-    form = PrivateFormat.OpenSSH
-    path.write_bytes(
-        private.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"open sesame"))
-    )
+    lock_key(bench.home, b"open sesame")
     assert bench.json("identify").report["reason"] == "signer-locked"
     for text, code in ((b"open sesame\n", 0), (b"close sesame\n", 3)):
         (tmp_path / "passphrase").write_bytes(text)

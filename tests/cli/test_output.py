@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -73,6 +74,37 @@ def test_people_get_one_table_for_a_bench_and_the_errors_by_port(
     assert first.split()[:2] == ["COM5", "S1"]
     assert "[FAIL] failed" in second
     assert shown.err.splitlines() == ["error: COM6: silence", "hint: plug"]
+
+
+WARNING: Final = {"reason": "ledger-gap", "message": "receipt 1 is not here", "hint": "put it back"}
+
+
+def test_people_are_told_a_warning_once_after_the_report(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    output = Output("restore", as_json=False)
+    output.publish(Answer.ok("runs 2.4.1", warnings=[WARNING]))
+    shown = capfd.readouterr()
+    assert shown.out.splitlines() == [
+        "runs 2.4.1",
+        "[!] receipt 1 is not here",
+        "    hint: put it back",
+    ]
+    assert shown.err == ""
+    output.publish(Answer.ok("runs 2.4.1; receipt 1 is not here", warnings=[WARNING]))
+    assert capfd.readouterr().out.count("receipt 1") == 1
+
+
+def test_people_are_told_warnings_of_a_bench_below_the_table_by_port(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    answers = [
+        Answer.ok("runs 2.4.1").about("port", "COM5"),
+        Answer.ok("runs 2.4.1", warnings=[WARNING]).about("port", "COM6"),
+    ]
+    Output("restore", as_json=False).publish(Batch(answers, "port"))
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[3:] == ["[!] COM6: receipt 1 is not here", "    hint: put it back"]
 
 
 def test_a_reader_that_went_away_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,3 +95,35 @@ def test_a_missing_companion_is_refused(tmp_path: Path) -> None:
 
 def test_the_copies_beside_svcport_are_taken() -> None:
     check_companions()
+
+
+CTRL_C_WHILE_LOADING = """
+import builtins, os, signal
+import svcport.__main__ as program
+
+load = builtins.__import__
+
+def interrupted(name, *rest):
+    if name == "svcport.cli.exits":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *rest)
+
+builtins.__import__ = interrupted
+program.main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_while_the_program_is_loaded_gives_no_traceback() -> None:
+    ran = subprocess.run([sys.executable, "-c", CTRL_C_WHILE_LOADING], capture_output=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_ctrl_c_is_taken_again_once_the_program_runs() -> None:
+    script = (
+        "import signal, svcport.__main__ as program, svcport.cli.main as cli\n"
+        "cli.root.main = lambda **_: print(signal.getsignal(signal.SIGINT).__name__) or 0\n"
+        "program.main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "default_int_handler\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import pytest
 from realfirmware import smpclient_sdist
+from unitkit import rebuilt
 
 from images import (
     BadSignatureError,
@@ -16,7 +16,6 @@ from images import (
     KeyKind,
     PublicKey,
     TrustStore,
-    UnitKind,
     UnsignedImageError,
     UntrustedSignerError,
     Version,
@@ -28,6 +27,7 @@ from images import (
     sign,
     verify,
 )
+from protocol.unit import UNIT_HEADER_SIZE
 
 EC_KEY_HASH = "e30466f6b8470c1f29070b17f1e2d3e94d445e3f608087fdc711e4382bb538b6"
 RSA_KEY_HASH = "fc5701dc6135e1323847bdc40f04d2e5bee5833b23c29f93593d00018cfa9994"
@@ -149,15 +149,23 @@ def test_real_payloads_signed_again_verify_and_keep_their_payload(
         assert Image.parse(new).payload == old.payload
 
 
-def test_units_of_real_firmware_are_the_image_and_save_a_quarter(
-    duts: dict[str, bytes],
+NRF52840 = "nrf52840dk_nrf52840/ble/a_smp_dut.bin"
+
+
+@pytest.mark.parametrize(
+    ("base", "times"),
+    [
+        pytest.param(None, 1.42, id="no base"),
+        pytest.param("adafruit_feather_nrf52840/ble/a_smp_dut.bin", 11, id="for another board"),
+        pytest.param("nrf52840dk_nrf52840/ble/b_smp_dut.bin", 190, id="with another constant"),
+        pytest.param("nrf52dk_nrf52832/ble/a_smp_dut.bin", 3.3, id="for an older chip"),
+    ],
+)
+def test_units_of_real_firmware_are_the_image_in_few_bytes(
+    duts: dict[str, bytes], base: str | None, times: float
 ) -> None:
-    image = duts["nrf52840dk_nrf52840/ble/a_smp_dut.bin"]
-    units = list(encode_units(image, range(sector_count(len(image)))))
-    contents = [
-        zlib.decompress(unit.payload, wbits=-15) if unit.kind is UnitKind.DEFLATE else unit.payload
-        for unit in units
-    ]
-    assert b"".join(contents) == image
+    image, held = duts[NRF52840], duts[base] if base else b""
+    units = list(encode_units(image, range(sector_count(len(image))), held))
+    assert rebuilt(units, held) == image
     assert tuple(unit.check for unit in units) == sector_digests(image)
-    assert sum(len(unit.payload) for unit in units) < 0.75 * len(image)
+    assert len(image) > times * sum(UNIT_HEADER_SIZE + len(unit.payload) for unit in units)

@@ -14,7 +14,7 @@ import pytest
 from clirunner import svcport
 from fieldkit import lab, make_cable
 from lab.kit import running
-from locksim import Cable
+from locksim import Answering, Cable
 from realfirmware import smpclient_sdist
 
 from protocol.errors import MalformedMessageError
@@ -30,24 +30,6 @@ from svcport.transport.port import LinkLostError
 
 LIMIT_S = 15.0
 FIXTURES = "tests/fixtures/smp-server"
-
-
-class Answering:
-    """Something at a port: each chunk of bytes gives what `answer` says, at once."""
-
-    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
-        self._answer = answer
-        self._out = b""
-
-    def receive(self, data: bytes, _now: float) -> None:
-        self._out += self._answer(data)
-
-    def poll(self, _now: float) -> bytes:
-        out, self._out = self._out, b""
-        return out
-
-    def wake_at(self) -> None:
-        return None
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class NoisyCable(Cable):
 
 @pytest.mark.parametrize("spec", ["ber=1e-4", "drop=0.0005,dup=0.0005"])
 def test_an_upload_gets_through_where_no_large_block_would(tmp_path: Path, spec: str) -> None:
-    technician = make_field(tmp_path)
+    technician = make_field(tmp_path, "dead")
     noise = Noise(Faults.parse(spec), "noisy")
     board = technician.board
     technician.cables["P0"] = NoisyCable("P0", board, noise=noise)
@@ -33,7 +33,7 @@ def test_an_upload_gets_through_where_no_large_block_would(tmp_path: Path, spec:
 
 
 def test_on_a_clean_line_blocks_grow_to_what_the_lock_takes(tmp_path: Path) -> None:
-    technician = make_field(tmp_path)
+    technician = make_field(tmp_path, "dead")
     assert technician.restore().outcome is Outcome.OK
     largest = max(map(len, technician.cable.written))
     assert largest > 4096

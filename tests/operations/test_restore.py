@@ -148,7 +148,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(field: Field) -> None:
 
 def test_a_pulled_cable_ends_with_what_boots_and_the_next_restore_resumes(field: Field) -> None:
     field.restore(dry_run=True)
-    field.cable.cut_after = field.cable.carried + 60_000
+    field.pull_while_sending()
     with pytest.raises(UnfinishedError) as unfinished:
         field.restore()
     assert unfinished.value.boots == "2.4.0+0"

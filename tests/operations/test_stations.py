@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,7 @@ def test_an_intent_that_never_reached_the_lock_is_closed_as_not_executed(
 def test_a_ledger_put_back_from_an_old_copy_is_seen_at_the_next_lock_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="svcport")
     field = make_field(tmp_path)
     old = copy_home(field.home, tmp_path / "backup")
     field.identify()

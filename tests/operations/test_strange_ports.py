@@ -7,31 +7,13 @@ from pathlib import Path
 
 import pytest
 from fieldkit import NOW, Field, make_cable, make_field
-from locksim import Bench, Cable
+from locksim import Answering, Bench, Cable
 
 from protocol.frame import Frame, FrameDecoder, FrameType
 from protocol.handshake import HelloReply
 from svcport.errors import FailedError, Reason, RefusedError, SvcportError
 from svcport.lab.vendor import TrainingVendor
 from svcport.simulator.board import Board
-
-
-class Deaf:
-    """Something at the port that is no lock of ours."""
-
-    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
-        self._answer = answer
-        self._out = b""
-
-    def receive(self, data: bytes, _now: float) -> None:
-        self._out += self._answer(data)
-
-    def poll(self, _now: float) -> bytes:
-        out, self._out = self._out, b""
-        return out
-
-    def wake_at(self) -> None:
-        return None
 
 
 @pytest.fixture
@@ -58,24 +40,24 @@ def hello_of_version(version: int) -> Callable[[bytes], bytes]:
 
 
 def test_silence_is_no_lock(field: Field) -> None:
-    assert reason_at(field, Deaf(lambda _data: b"")) is Reason.NO_LOCK
+    assert reason_at(field, Answering(lambda _data: b"")) is Reason.NO_LOCK
 
 
 def test_noise_is_no_lock(field: Field) -> None:
     noise = random.Random(3)
-    assert reason_at(field, Deaf(lambda _data: noise.randbytes(300))) is Reason.NO_LOCK
+    assert reason_at(field, Answering(lambda _data: noise.randbytes(300))) is Reason.NO_LOCK
 
 
 def test_an_echo_is_no_lock(field: Field) -> None:
-    assert reason_at(field, Deaf(lambda data: data)) is Reason.NO_LOCK
+    assert reason_at(field, Answering(lambda data: data)) is Reason.NO_LOCK
 
 
 def test_a_console_is_no_lock(field: Field) -> None:
-    assert reason_at(field, Deaf(lambda _data: b"login: \r\n")) is Reason.NO_LOCK
+    assert reason_at(field, Answering(lambda _data: b"login: \r\n")) is Reason.NO_LOCK
 
 
 def test_another_protocol_version_is_named(field: Field) -> None:
-    assert reason_at(field, Deaf(hello_of_version(9))) is Reason.PROTOCOL_VERSION
+    assert reason_at(field, Answering(hello_of_version(9))) is Reason.PROTOCOL_VERSION
 
 
 def fake(field: Field, **changes: object) -> Board:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from unittest import mock
 
 import pytest
 from construct import (
@@ -22,8 +24,9 @@ from hypothesis import strategies as st
 from sealed_samples import BODIES, ISSUER
 
 from protocol.errors import MalformedMessageError, MalformedObjectError
+from protocol.objects import BODIES as TYPES
 from protocol.record import Record
-from protocol.sealed import Algorithm, ObjectType, Realm, Sealed, Tlv, seal_body
+from protocol.sealed import Algorithm, ObjectType, Realm, Sealed, SubjectKey, Tlv, seal_body
 from protocol.values import AfterState, Head, ImageVersion
 
 FIELD = Struct("tag" / Int8ub, "value" / Prefixed(Int16ub, GreedyBytes))
@@ -129,11 +132,79 @@ def test_what_is_written_is_what_the_description_writes(
     assert sealed.digest == hashlib.sha256(written(sealed)).digest()
 
 
-def test_a_signer_of_another_length_is_never_padded() -> None:
-    for signer in (bytes(7), bytes(9)):
-        sealed = Sealed(Realm.TRAINING, ObjectType.TIME, Algorithm.ED25519, signer, (), bytes(64))
+def test_a_signer_of_another_length_is_never_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key_id in (bytes(7), bytes(9)):
+        monkeypatch.setattr(SubjectKey, "key_id", key_id)
         with pytest.raises(MalformedObjectError, match="key id"):
-            sealed.build()
+            seal_body(Realm.TRAINING, ObjectType.TIME, (), ISSUER)
+
+
+def outcome(sealed: Sealed) -> object:
+    """The body and its fields, or the words of the refusal."""
+    try:
+        return TYPES[sealed.type].read(sealed)
+    except (MalformedObjectError, KeyError) as error:
+        return type(error), str(error)
+
+
+def parsed(data: bytes, parse: Callable[[bytes], Sealed]) -> Sealed | str:
+    """The object, or the words of the refusal."""
+    try:
+        return parse(data)
+    except MalformedObjectError as error:
+        return str(error)
+
+
+def forgotten(data: bytes) -> Sealed:
+    """The object as it is read where no body of its shape was met before."""
+    with mock.patch.dict("protocol.sealed._SHAPES", clear=True):
+        sealed = Sealed.parse(data)
+    assert sealed.known is None
+    return sealed
+
+
+@given(bent(), st.booleans())
+def test_a_body_of_a_known_shape_reads_as_any_other(data: bytes, twice: bool) -> None:
+    seeds = {one: Sealed.parse(one) for one in SEEDS}
+    assert all(Sealed.parse(one).known is not None for one in seeds)
+    wanted = parsed(data, forgotten)
+    for _ in range(1 + twice):
+        found = parsed(data, Sealed.parse)
+        assert found == wanted
+        if isinstance(found, Sealed) and isinstance(wanted, Sealed):
+            assert found.body == wanted.body
+            assert outcome(found) == outcome(wanted)
+
+
+@given(st.sampled_from(SEEDS), st.data())
+def test_any_values_in_a_known_shape_read_as_any_others(seed: bytes, data: st.DataObject) -> None:
+    fields = [
+        one._replace(value=data.draw(st.binary(min_size=size, max_size=size)))
+        if data.draw(st.booleans()) and (size := len(one.value))
+        else one
+        for one in Sealed.parse(seed).body
+    ]
+    kind = Sealed.parse(seed).type
+    written = seal_body(Realm.TRAINING, kind, tuple(fields), ISSUER).build()
+    Sealed.parse(written)
+    found = Sealed.parse(written)
+    assert found.known is not None
+    assert outcome(found) == outcome(forgotten(written))
+
+
+def test_shapes_beyond_the_limit_are_read_and_not_kept() -> None:
+    with mock.patch.dict("protocol.sealed._SHAPES", clear=True) as shapes:
+        for size in range(300):
+            body = (Tlv(1, critical=True, value=bytes(size)),)
+            data = seal_body(Realm.TRAINING, ObjectType.TIME, body, ISSUER).build()
+            for _ in range(2):
+                assert Sealed.parse(data).body == body
+        assert len(shapes) == 256
+        for number in range(1, 9):
+            body = (Tlv(number, critical=True, value=bytes(7)),)
+            data = seal_body(Realm.TRAINING, ObjectType.TIME, body, ISSUER).build()
+            assert [Sealed.parse(data).body for _ in range(2)] == [body] * 2
+        assert len(shapes[ObjectType.TIME, 10]) == 4
 
 
 def by_description(kind: type[Record], data: bytes) -> object:

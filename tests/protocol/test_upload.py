@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessioncraft import KEYS
 
-from protocol.bulk import TransferState, UploadReceiver, UploadSender
-from protocol.errors import MalformedFrameError
+from protocol.bulk import (
+    Ack,
+    TransferState,
+    UploadReceiver,
+    UploadSender,
+    read_ack,
+    write_ack,
+)
+from protocol.errors import MalformedFrameError, MalformedMessageError
 from protocol.frame import Frame, FrameDecoder, FrameType
 
 TRANSFER = 7
@@ -19,6 +27,10 @@ TRANSFER = 7
 
 def _frame(wire: bytes) -> Frame:
     return Frame.parse(wire[:-1])
+
+
+def _with_known_state(payload: bytes) -> bytes:
+    return payload[:12] + bytes([payload[12] % 6]) + payload[13:]
 
 
 def _content(count: int) -> list[bytes]:
@@ -291,3 +303,24 @@ def _drain(sender: UploadSender) -> list[bytes]:
 
 def _take_all(receiver: UploadReceiver) -> Iterator[bytes]:
     return iter(receiver.take, None)
+
+
+@given(st.binary(max_size=20) | st.binary(min_size=17, max_size=17).map(_with_known_state))
+def test_the_fast_way_reads_acknowledgements_as_the_layout_says(payload: bytes) -> None:
+    try:
+        wanted = Ack.parse(payload)
+    except MalformedMessageError as error:
+        with pytest.raises(MalformedMessageError, match=re.escape(str(error))):
+            read_ack(payload)
+    else:
+        assert read_ack(payload) == wanted
+        assert type(read_ack(payload).state) is TransferState
+        assert write_ack(wanted) == wanted.build() == payload
+
+
+@pytest.mark.parametrize(
+    "ack", [Ack(2**32, 0, TransferState.RECEIVING, 0), Ack(0, -1, TransferState.COMPLETE, 0)]
+)
+def test_the_fast_way_refuses_what_does_not_fit_the_layout(ack: Ack) -> None:
+    with pytest.raises(MalformedMessageError):
+        write_ack(ack)

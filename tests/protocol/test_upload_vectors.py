@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -10,8 +9,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 from sessioncraft import KEYS
+from unitkit import called, decoded, made
 from vectorfile import Vector, check, error_name, load
 
+from images import Unit
+from images import UnitKind as ImageUnitKind
 from protocol.bulk import Ack, TransferState, UploadReceiver, UploadSender
 from protocol.errors import MalformedMessageError
 from protocol.frame import Frame, FrameType
@@ -35,16 +37,27 @@ Acknowledgements: their number, their fields, and the frame that carries them.
 `expect: dropped`: the host, that has seen acknowledgement 4, drops the frame and goes on."""
 UNITS_HEADING = """\
 Transfer units: header fields, header and payload as they stand in the stream, and the SHA-256 of
-the sector of 4096 bytes that they stand for. A malformed one ends the transfer: UNIT_MALFORMED."""
+the sector of 4096 bytes that they stand for. A malformed one ends the transfer: UNIT_MALFORMED.
+Of the new image and of the base, bytes 4n .. 4n+3 are the value 2654435761 n mod 2^32, big-endian,
+but with F0 in place of bytes 4n+1 and F8 of 4n+3 where n is a multiple of 5. The base has
+5000 bytes."""
 
 TEXT = b"svcport " * 512
+BASE_SIZE = 5000
 # Made once; DEFLATE has many ways to write one sector, so these bytes are not made again here.
 DEFLATED = bytes.fromhex("edc5310d00300800302b789b00082ce89f8fa57d3a7b2afbc6d8b66ddbb6ed6f7f")
+HISTORY_STREAM = bytes.fromhex(
+    "edddb100000000c0207feb69ec2891bce65e73afb9d7dc6bee35f79a7bcdbde65e73aff9ff350f"
+)
+SPAN_STREAM = bytes.fromhex("1bbd8171f406c6d11b18476f601cbd8171f40646ca6e60a4d5883e3d6a4100")
+CALLS_STREAM = bytes.fromhex("1bbd7f71f4fec5d1fb1747ef5f1cbd7f71f4fe454aee5fa4d5783e00")
+DIFFERENCE_STREAM = bytes.fromhex("edcba10100000c02a0fdffb4bbc162824eae15c3300cc3300cc330c6e301")
 ACKS = (
     Ack(0, 0, TransferState.RECEIVING, 0),
     Ack(1, 0b10, TransferState.RECEIVING, 0),
     Ack(1, 1 << 63, TransferState.RECEIVING, 0),
     Ack(3, 0, TransferState.UNIT_DIGEST, 0x105),
+    Ack(9, 0, TransferState.WINDOW_OVERRUN, 4),
     Ack(0x10002, 0, TransferState.COMPLETE, 0),
 )
 
@@ -133,11 +146,34 @@ def _check(sector: bytes) -> bytes:
 
 
 def _unit_vectors() -> list[Vector]:
+    image, base = made(10 * SECTOR_SIZE), made(BASE_SIZE)
+    summed = bytes((one + 255 * (at % 50 == 0)) % 256 for at, one in enumerate(base[100:3100]))
     units = {
         "raw-short": (0, UnitKind.RAW, b"\x3d\xb8\xf3\x96", b"\x3d\xb8\xf3\x96"),
         "raw-empty": (1, UnitKind.RAW, b"", b""),
         "deflate": (0x105, UnitKind.DEFLATE, DEFLATED, TEXT),
         "raw-unused-flash": (0xFFFF, UnitKind.RAW, b"\xff" * 3, b""),
+        "dictionary-without-a-span": (
+            10,
+            UnitKind.DICTIONARY,
+            b"\xff\xff" + HISTORY_STREAM,
+            image[9000:12000],
+        ),
+        "dictionary-with-a-span": (
+            10,
+            UnitKind.DICTIONARY,
+            b"\0\2" + SPAN_STREAM,
+            image[16390:18000] + base[512:600] + base[4900:],
+        ),
+        "calls-with-a-span": (
+            10,
+            UnitKind.CALLS,
+            b"\0\2" + CALLS_STREAM,
+            called(called(image)[16392:18000] + called(base)[512:600], -1, 10 * SECTOR_SIZE),
+        ),
+        "difference": (10, UnitKind.DIFFERENCE, b"\0\0\0\x64" + DIFFERENCE_STREAM, summed),
+        "copy": (10, UnitKind.COPY, b"\0\1", base[256:4352]),
+        "copy-up-to-the-base's-end": (10, UnitKind.COPY, b"\0\x10", base[4096:]),
     }
     good = []
     for name, (sector, kind, payload, content) in units.items():
@@ -155,7 +191,7 @@ def _unit_vectors() -> list[Vector]:
             }
         )
     bad = {
-        "kind-2-is-none": b"\0\0\x02\0\0" + bytes(8),
+        "kind-6-is-none": b"\0\0\x06\0\0" + bytes(8),
         "length-of-4097": b"\0\0\0\x10\x01" + bytes(8),
         "cut": bytes(12),
     }
@@ -213,12 +249,9 @@ def test_a_unit_vector_gives_its_sector_or_is_refused(vector: Vector) -> None:
 
     header, payload = UnitHeader.parse(unit[:UNIT_HEADER_SIZE]), unit[UNIT_HEADER_SIZE:]
     assert len(payload) == header.length
-    if header.kind is UnitKind.DEFLATE:
-        inflate = zlib.decompressobj(wbits=-15)
-        payload = inflate.decompress(payload)
-        assert inflate.eof
-        assert inflate.unused_data == b""
-    sector = payload.ljust(SECTOR_SIZE, b"\xff")
+    as_made = Unit(header.sector, ImageUnitKind(int(header.kind)), payload, header.check)
+    content = decoded(as_made, made(10 * SECTOR_SIZE), made(BASE_SIZE))
+    sector = content.ljust(SECTOR_SIZE, b"\xff")
     assert hashlib.sha256(sector).hexdigest() == vector["sector.sha256"]
     assert vector["sector.sha256"].startswith(header.check.hex())
 

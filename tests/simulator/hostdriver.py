@@ -241,10 +241,10 @@ def bitmap(sectors: Iterable[int]) -> bytes:
     return bytes(bits)
 
 
-def unit_stream(data: bytes, sectors: Iterable[int]) -> bytes:
+def unit_stream(data: bytes, sectors: Iterable[int], base: bytes = b"") -> bytes:
     return b"".join(
         UnitHeader(u.sector, UnitKind(u.kind), len(u.payload), u.check).build() + u.payload
-        for u in encode_units(data, sectors)
+        for u in encode_units(data, sectors, base)
     )
 
 

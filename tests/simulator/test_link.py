@@ -264,9 +264,25 @@ def test_the_line_changes_its_speed_and_keeps_it_once_proved(inside: Host) -> No
     assert inside.board.baud == FAST
     [echo] = answers(inside, Frame(FrameType.BAUD_TEST, 0, BAUD_PATTERN).build())
     assert (echo.type, echo.body) == (FrameType.BAUD_ECHO, BAUD_PATTERN)
-    inside.now += 60
-    inside.call(Battery())
+    for _ in range(20):
+        inside.now += 2.9
+        inside.call(Battery())
     assert inside.board.baud == FAST
+
+
+def test_three_seconds_without_a_good_frame_bring_the_line_back(inside: Host) -> None:
+    inside.call(SetBaud(FAST))
+    inside.call(Battery())
+    for _ in range(5):  # noise is nothing good, and too little to count by itself
+        inside.now += 0.5
+        inside.write(b"noise\0")
+    inside.board.poll(inside.now + 0.4)
+    assert inside.board.baud == FAST
+    assert inside.board.wake_at() == pytest.approx(inside.now + 0.5, abs=0.1)
+    inside.board.poll(inside.now + 0.6)
+    assert inside.board.baud == START
+    inside.now += 1
+    inside.call(Battery())
 
 
 def test_the_answer_leaves_at_the_old_speed(inside: Host) -> None:

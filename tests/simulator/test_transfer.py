@@ -7,19 +7,21 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator.hostdriver import Host, bitmap, blocks, unit_stream
-from simulator.trainer import fresh_flash, image, power_up
+from simulator.hostdriver import Host, RefusedByLock, bitmap, blocks, unit_stream
+from simulator.trainer import digest, fresh_flash, image, power_up
 
 from images import encode_units
+from protocol.acts import Commit
 from protocol.bulk import TransferState, UploadSender
 from protocol.frame import Frame, FrameType
 from protocol.queries import SectorDigests
+from protocol.refusal import RefusalCode
 from protocol.unit import UnitHeader, UnitKind
 from protocol.values import SECTOR_SIZE, Slot
 from svcport.simulator.board import RING_SPARE
-from svcport.simulator.flash import NRF52840, PAGE_SIZE, SLOT_ADDRESS
+from svcport.simulator.flash import INSTANT, NRF52840, PAGE_SIZE, SLOT_ADDRESS, Profile
 from svcport.simulator.slots import check
-from svcport.simulator.transfer import UnitDecoder, UnitError
+from svcport.simulator.units import UnitDecoder, UnitError
 
 A, B = Slot.A, Slot.B
 OLD, NEW = image("2.3.1"), image("2.4.1")
@@ -91,6 +93,66 @@ def test_a_bad_unit_ends_the_transfer_and_nothing_of_it_is_programmed(
     # Blocks after the end are dropped, and the last word is said again.
     host.write(Frame(FrameType.BLOCK, 1, bytes(40)).build())
     assert [f.type for f in host.frames()] == [FrameType.ACK]
+
+
+@pytest.mark.parametrize("profile", [INSTANT, NRF52840], ids=lambda profile: profile.name)
+def test_units_of_every_kind_are_written_against_the_base(profile: Profile) -> None:
+    old = image("2.3.1", size=30_000, noise=False)
+    new = image("2.4.1", size=30_000, noise=False)
+    host = Host(power_up(fresh_flash({A: old, B: image("2.2.0")}, profile=profile)), patience_s=60)
+    host.login()
+    sectors = range(-(-len(new) // SECTOR_SIZE))
+    stream = unit_stream(new, sectors, old)
+    kinds = {unit.kind for unit in encode_units(new, sectors, old)}
+    assert {kind.name for kind in kinds} >= {"COPY", "DICTIONARY"}
+    assert len(stream) < 2000
+    ready = host.begin(new, sectors=sectors, base_digest=digest(old))
+    assert host.upload(ready, stream).state is TransferState.COMPLETE
+    assert host.board._flash.read(SLOT_ADDRESS[B], len(new)) == new
+    assert host.call(Commit(ready.transfer_id)).digest == digest(new)
+
+
+def test_a_base_that_the_lock_does_not_hold_is_refused(host: Host) -> None:
+    for other in (digest(NEW), digest(image("2.2.0")), b"\1" * 32):
+        with pytest.raises(RefusedByLock) as refusal:
+            host.begin(NEW, sectors=[0], base_digest=other)
+        assert refusal.value.code is RefusalCode.BASE_UNKNOWN
+    assert host.board._flash.read(SLOT_ADDRESS[B], 4096) == image("2.2.0")[:4096]
+
+
+def test_a_span_of_a_base_that_begin_did_not_name_is_malformed(host: Host) -> None:
+    ready = host.begin(NEW, sectors=[0])
+    sender = host.upload(ready, unit(0, UnitKind.COPY, b"\0\0", OLD[:SECTOR_SIZE]))
+    assert (sender.state, sender.detail) == (TransferState.UNIT_MALFORMED, 0)
+
+
+def test_a_block_beyond_the_window_ends_the_transfer_and_it_starts_again_raw(host: Host) -> None:
+    ready = host.begin(NEW, sectors=[0, 1])
+    stream = unit_stream(NEW, [0, 1])
+    # A host that takes the window for one block longer than the lock has said.
+    sender = UploadSender(host.keys, ready.transfer_id, blocks(stream, 400), ready.window + 1)
+    flight = list(iter(sender.next_frame, None))
+    host.write(flight[-1])
+    assert sender.receive(host.wait(FrameType.ACK))
+    assert (sender.state, sender.detail) == (TransferState.WINDOW_OVERRUN, 0)
+    host.write(flight[0])
+    host.wait(FrameType.ACK)
+    assert host.board._flash.is_blank(SLOT_ADDRESS[B])
+    again = host.begin(NEW, sectors=[0, 1])
+    assert host.upload(again, stream).state is TransferState.COMPLETE
+
+
+def test_a_damaged_or_late_block_beyond_the_window_is_only_dropped(host: Host) -> None:
+    ready = host.begin(NEW, sectors=[0, 1])
+    stream = unit_stream(NEW, [0, 1])
+    sender = UploadSender(host.keys, ready.transfer_id, blocks(stream, 400), ready.window)
+    late = sender.next_frame()
+    assert late is not None
+    host.write(late + Frame(FrameType.BLOCK, ready.window + 3, bytes(400)).build() + late)
+    for _frame in range(3):
+        sender.receive(host.wait(FrameType.ACK))
+    assert sender.state is TransferState.RECEIVING
+    assert sender.consumed == 1
 
 
 def test_bytes_behind_the_last_unit_are_out_of_order(host: Host) -> None:

@@ -75,10 +75,12 @@ def image(
     size: int = 20_000,
     key: str = "vendor",
     metadata: LockMetadata | None = MINE,
+    noise: bool = True,
 ) -> bytes:
-    """A signed image with incompressible content that its version decides."""
+    """A signed image with incompressible content that its version decides, or only a little of."""
+    own = random.Random(version).randbytes(size if noise else 9)
     return sign(
-        random.Random(version).randbytes(size),
+        own if noise else random.Random(0).randbytes(size - len(own)) + own,
         image_key(key),
         version=Version.parse(version),
         security_counter=counter,

@@ -108,7 +108,7 @@ def test_a_wrong_pin_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("token", 3, FailedError),  # before the INTENT
         ("token", 4, UnknownOutcomeError),  # while the image is sent
         ("agent", 3, FailedError),
-        ("agent", 9, UnknownOutcomeError),  # while it is on trial
+        ("agent", 8, UnknownOutcomeError),  # while it is on trial
     ],
 )
 def test_a_keeper_taken_away_is_named_and_leaves_a_lock_that_can_be_finished(

@@ -27,6 +27,16 @@ def call(home: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+def releases_apart(folder: Path, size: int) -> list[str]:
+    """Options of `lab init` for releases that share no byte, so that an upload takes its time."""
+    options = []
+    for number in range(3):
+        payload = folder / f"payload{number}.bin"
+        payload.write_bytes(random.Random(number).randbytes(size))
+        options += ["--payload", str(payload)]
+    return options
+
+
 @contextlib.contextmanager
 def served(lab: Path, locks: int, *options: str) -> Iterator[list[str]]:
     command = [*SVCPORT, "lab", "run", str(lab), "--listen", "127.0.0.1:0", *options]
@@ -66,7 +76,9 @@ def survive(home: Path, port: str, seconds: float) -> bool:
 @pytest.mark.timeout(300)
 def test_restores_killed_at_twenty_random_moments_lose_nothing(tmp_path: Path) -> None:
     lab, home = tmp_path / "lab", tmp_path / "home"
-    code, _report = call(home, "lab", "init", str(lab), "--locks", str(KILLS), "--seed", "kill")
+    apart = releases_apart(tmp_path, 100_000)
+    command = ["lab", "init", str(lab), "--locks", str(KILLS), "--seed", "kill", *apart]
+    code, _report = call(home, *command)
     assert code == 0
     assert call(home, "setup", "--from", str(lab / "technician"))[0] == 0
     moments = random.Random(20261122)
@@ -85,7 +97,8 @@ def test_restores_killed_at_twenty_random_moments_lose_nothing(tmp_path: Path) -
 @pytest.mark.timeout(120)
 def test_two_processes_share_a_home_and_not_a_port(tmp_path: Path) -> None:
     lab, home = tmp_path / "lab", tmp_path / "home"
-    call(home, "lab", "init", str(lab), "--locks", "2", "--seed", "two")
+    apart = releases_apart(tmp_path, 100_000)
+    call(home, "lab", "init", str(lab), "--locks", "2", "--seed", "two", *apart)
     call(home, "setup", "--from", str(lab / "technician"))
     with served(lab, 2, "--baud", "230400") as ports:
         command = [*SVCPORT, "--home", str(home), "restore", "--port", ports[0]]

@@ -59,11 +59,20 @@ class Gathering:
         self._stack: list[bytes] = []
         self._size = 0
         self._whole = True
+        self._last_bundle = -1
 
     def run(self) -> Iterator[Hole]:
-        """Every entry once, in order; `roots` and `entries` are set afterwards."""
+        """Every entry once, in order; `roots` and `entries` are set afterwards.
+
+        The pass ends one tile behind the last file: a checkpoint may state any size.
+        """
         self._note_root()
+        self._last_bundle = self.log.last_number("entries")
+        end = max(self._last_bundle, self.log.last_number("0")) + 1
         for tile in tiles(self.log.size, 0):
+            if tile.number > end:
+                self._whole = False
+                break
             batch = Batch()
             leaves = yield from self._leaves(tile)
             data = yield from self._bundle(tile)
@@ -114,8 +123,7 @@ class Gathering:
         try:
             return self.log.bundle(tile)
         except NoteError as error:
-            later = tiles(self.log.size, 0, tile.number + 1)
-            there = any((self.log.folder / one.bundle_path).is_file() for one in later)
+            there = tile.number < self._last_bundle
             code = HoleCode.DROPPED_ENTRY if there else HoleCode.TRUNCATED_TAIL
             yield self._hole(code, tile.first, str(error))
             return None

@@ -20,6 +20,7 @@ from svcport.audit.proofs.tiles import (
     CHECKPOINT_NAME,
     VKEY_NAME,
     Tile,
+    number_of,
     parse_bundle,
     parse_tile,
     tile_node_reader,
@@ -76,6 +77,13 @@ class PublishedLog:
     def bundle(self, tile: Tile) -> list[bytes]:
         """The entries under a tile of level 0, however many stand there; NoteError."""
         return parse_bundle(read_part(self.folder / tile.bundle_path))
+
+    def last_number(self, kind: str) -> int:
+        """The number of the last tile that has a file under `tile/<kind>`; -1 if none has."""
+        folder = self.folder / "tile" / kind
+        names = (path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file())
+        found = (number_of(parts) for parts in names)
+        return max((number for number in found if number is not None), default=-1)
 
     @property
     def node_reader(self) -> merkle.ReadNode:

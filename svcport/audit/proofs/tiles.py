@@ -78,6 +78,13 @@ def _path(kind: str, number: int, width: int) -> PurePosixPath:
     return path.with_name(f"{path.name}.p") / str(width)
 
 
+def number_of(parts: Sequence[str]) -> int | None:
+    """The number of the tile whose file has these names below its level; None for other files."""
+    names = parts[:-1] if len(parts) > 1 and parts[-2].endswith(".p") else parts
+    digits = "".join(name.removeprefix("x").removesuffix(".p") for name in names)
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
 def tiles(size: int, level: int, start: int = 0) -> Iterator[Tile]:
     """The tiles of one level of a tree of `size` leaves, from number `start` on."""
     hashes = size >> TILE_HEIGHT * level

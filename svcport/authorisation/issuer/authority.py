@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from protocol.errors import ProtocolError
 from protocol.objects import IssuerCertificate
-from protocol.sealed import Realm, Sealed, Signer
+from protocol.sealed import Realm, Sealed, Signer, SubjectKey
 from svcport.authorisation.files import read_sealed, read_small
 from svcport.authorisation.issuer.issuance import IssuanceLog
 from svcport.authorisation.keys.keyfile import KDF_ROUNDS, KeyFileSigner, key_file_bytes
@@ -116,16 +116,14 @@ class Authority:
         return _log(self.folder, None if marks is None else marks / f"{key_id}.json")
 
     def issuer_signer(self, opener: Opener, reference: str | None = None) -> Signer:
-        """The issuer's key, or RefusedError (`signer-locked`, `no-permit`) as `root_signer`."""
-        signer = opener(self._reference(ISSUER, reference))
-        if signer.subject != self.issuer.subject:
-            raise RefusedError(
-                Reason.NO_PERMIT,
-                f"key {signer.subject.key_id.hex()} is not the issuer's, "
-                f"the certificate names {self.issuer.subject.key_id.hex()}",
-                hint="give the issuer's own key with --issuer-key",
-            )
-        return signer
+        """The issuer's key; raises as `root_signer`."""
+        what = "not the issuer's, the certificate names"
+        return self._signer(ISSUER, opener, reference, (self.issuer.subject,), what)
+
+    def manufacturer_signer(self, opener: Opener, reference: str | None = None) -> Signer:
+        """The manufacturer's key; raises as `root_signer`."""
+        what = "not the manufacturer's, homes believe locks of key"
+        return self._signer(MANUFACTURER, opener, reference, (self.trust.manufacturer,), what)
 
     def root_signer(self, opener: Opener, reference: str | None = None) -> Signer:
         """The fleet root's key.
@@ -134,14 +132,24 @@ class Authority:
             RefusedError: it cannot be opened (`signer-locked`), the folder has none (`not-set-up`),
                 or it is no root of this vendor (`no-permit`).
         """
-        signer = opener(self._reference(ROOT, reference))
-        if signer.subject not in self.trust.roots:
-            known = ", ".join(root.key_id.hex() for root in self.trust.roots)
+        what = "no root of this vendor, only the root signs issuers and epochs:"
+        return self._signer(ROOT, opener, reference, self.trust.roots, what)
+
+    def _signer(
+        self,
+        name: str,
+        opener: Opener,
+        reference: str | None,
+        known: tuple[SubjectKey, ...],
+        what: str,
+    ) -> Signer:
+        signer = opener(self._reference(name, reference))
+        if signer.subject not in known:
+            wanted = ", ".join(key.key_id.hex() for key in known)
             raise RefusedError(
                 Reason.NO_PERMIT,
-                f"key {signer.subject.key_id.hex()} is no root of this vendor, only the root signs"
-                f" issuers and epochs: {known}",
-                hint="give the fleet root's key with --root-key",
+                f"key {signer.subject.key_id.hex()} is {what} {wanted}",
+                hint=f"give the {name}'s own key with --{name}-key",
             )
         return signer
 

@@ -1,4 +1,7 @@
-"""Issuing certificates: of technicians, depots and owners by an issuer, of issuers by the root."""
+"""Issuing certificates: technicians', depots' and owners' by an issuer, issuers' by the root.
+
+And the manufacturer's of locks.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from svcport.authorisation.issuer.limits import (
 )
 from svcport.authorisation.issuer.signing import (
     make_issuer_certificate,
+    make_lock_certificate,
     make_technician_certificate,
 )
 from svcport.authorisation.request import op_names
@@ -153,3 +157,50 @@ def log_issuer(desk: Desk, root: SubjectKey, order: IssuerOrder, sealed: Sealed)
             object=sealed.digest.hex(),
         )
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockOrder:
+    """Which keys are whose lock's.
+
+    Attributes:
+        subject: signs receipts and measurements.
+        x25519: 32 bytes, the lock's static key in the handshake.
+        lock_serial: as on the housing, 1 to 16 ASCII characters.
+        serial: 8 random bytes, the certificate's number.
+    """
+
+    subject: SubjectKey
+    x25519: bytes
+    lock_serial: str
+    serial: bytes
+
+
+def sign_lock(desk: Desk, manufacturer: Signer, order: LockOrder) -> Sealed:
+    """A lock's certificate, logged; it has no end, and homes believe it by the manufacturer's key.
+
+    Raises:
+        RefusedError: a value does not fit its field (`usage`). Nothing was signed.
+        RecordsError: the log fails.
+    """
+    try:
+        sealed = make_lock_certificate(
+            manufacturer,
+            desk.authority.realm,
+            subject=order.subject,
+            serial=order.lock_serial,
+            x25519=order.x25519,
+            certificate_serial=order.serial,
+        )
+    except ProtocolError as error:
+        raise misfit(error) from error
+    desk.log.record(
+        desk.entry(
+            IssuedKind.LOCK,
+            manufacturer.subject,
+            holder=order.subject.key_id.hex(),
+            lock=order.lock_serial,
+            object=sealed.digest.hex(),
+        )
+    )
+    return sealed

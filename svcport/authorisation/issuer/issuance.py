@@ -55,6 +55,8 @@ class IssuedKind(StrEnum):
     EPOCH_RESERVED = "epoch-reserved"
     EPOCH = "epoch"
     EPOCH_TAKEN = "epoch-taken"
+    TIME = "time"
+    LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

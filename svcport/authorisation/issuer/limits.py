@@ -10,8 +10,7 @@ from typing import Final
 from protocol.objects import EpochStatement, IssuerCertificate, TechnicianCertificate
 from protocol.scope import SERIAL_FIELD, ScopeItem, ScopeKind
 from protocol.sealed import SIGNATURE_SIZE, SubjectKey
-from protocol.values import Op, Role
-from svcport.authorisation.credentials import ROLE_OPS
+from protocol.values import ROLE_OPS, Op, Role
 from svcport.authorisation.request import PermitRequest, op_names
 from svcport.authorisation.scope import names_one_lock, scope_refusals
 from svcport.authorisation.standing import Moment

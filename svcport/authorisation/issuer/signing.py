@@ -1,4 +1,4 @@
-"""The vendor's side of authority: signing certificates, tickets and EPOCH statements.
+"""The vendor's side of authority: signing certificates, tickets, EPOCH and TIME statements.
 
 Times are unix seconds, as in the objects. What comes out is the same each time for the same
 arguments where the signer's key is Ed25519.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from protocol.objects import (
     EpochStatement,
@@ -17,12 +17,12 @@ from protocol.objects import (
     TechnicianCertificate,
     Ticket,
     TicketMode,
+    TimeStatement,
     nonce_hash,
 )
 from protocol.scope import EVERYTHING, ScopeItem
 from protocol.sealed import Realm, Sealed, Signer, SubjectKey
-from protocol.values import Op, Role
-from svcport.authorisation.credentials import ROLE_OPS
+from protocol.values import ROLE_OPS, Op, Role
 from svcport.authorisation.request import op_names
 from svcport.authorisation.scope import names_one_lock
 from svcport.authorisation.tickets import CLASS_COUNTER, WITH_IMAGE
@@ -32,17 +32,23 @@ COUNTER_LIMIT: Final = (1 << 64) - 1
 NONCE_SIZE: Final = 16
 
 
+class Powers(TypedDict):
+    """What every certificate that gives power says; times in unix seconds, both included."""
+
+    subject: SubjectKey
+    ops: Op
+    epoch: int
+    not_before: int
+    not_after: int
+
+
 def make_issuer_certificate(
     root: Signer,
     realm: Realm,
     *,
-    subject: SubjectKey,
-    ops: Op,
-    epoch: int,
-    not_before: int,
-    not_after: int,
     ticket_class: int = CLASS_COUNTER,
     scope: tuple[ScopeItem, ...] | None = None,
+    **powers: Unpack[Powers],
 ) -> Sealed:
     """Empower an issuer's key. `ticket_class`: 0 none, 1 nonce, 2 nonce and counter tickets.
 
@@ -50,53 +56,30 @@ def make_issuer_certificate(
     raises RefusedError (`usage`) for a contradiction and MalformedObjectError for a value that
     does not fit its field.
     """
-    _require_period(not_before, not_after)
+    _require_period(powers["not_before"], powers["not_after"])
     if not 0 <= ticket_class <= CLASS_COUNTER:
         raise _usage(f"a ticket class is 0, 1 or 2, not {ticket_class}")
-    body = IssuerCertificate(
-        subject=subject,
-        ops=ops,
-        scope=scope,
-        epoch=epoch,
-        not_before=not_before,
-        not_after=not_after,
-        ticket_class=ticket_class,
-    )
-    return body.seal(realm, root)
+    return IssuerCertificate(scope=scope, ticket_class=ticket_class, **powers).seal(realm, root)
 
 
 def make_technician_certificate(
     issuer: Signer,
     realm: Realm,
     *,
-    subject: SubjectKey,
     role: Role,
-    ops: Op,
-    epoch: int,
-    not_before: int,
-    not_after: int,
     serial: bytes,
     scope: tuple[ScopeItem, ...] = EVERYTHING,
     name: str | None = None,
+    **powers: Unpack[Powers],
 ) -> Sealed:
     """Empower a technician, depot or owner; `serial` is 8 bytes of the issuer's choice."""
-    _require_period(not_before, not_after)
-    beyond = ops & ~ROLE_OPS[role]
+    _require_period(powers["not_before"], powers["not_after"])
+    beyond = powers["ops"] & ~ROLE_OPS[role]
     if beyond:
         raise _usage(f"the role {role.name.lower()} never allows {op_names(beyond)}")
     if role is Role.OWNER and not names_one_lock(scope):
         raise _usage("an owner's certificate names the owner's own lock, one serial")
-    body = TechnicianCertificate(
-        subject=subject,
-        name=name,
-        role=role,
-        ops=ops,
-        scope=scope,
-        epoch=epoch,
-        not_before=not_before,
-        not_after=not_after,
-        serial=serial,
-    )
+    body = TechnicianCertificate(name=name, role=role, scope=scope, serial=serial, **powers)
     return body.seal(realm, issuer)
 
 
@@ -153,9 +136,13 @@ def make_nonce_ticket(
     issuer: Signer, realm: Realm, order: TicketOrder, lock_nonce: bytes
 ) -> Sealed:
     """A ticket for the nonce (16 bytes) that the lock gave just now."""
-    if len(lock_nonce) != NONCE_SIZE:
-        raise _usage(f"a lock's nonce has {NONCE_SIZE} bytes, not {len(lock_nonce)}")
-    return _seal_ticket(issuer, realm, order, TicketMode.NONCE, nonce_hash(lock_nonce), None)
+    return _seal_ticket(issuer, realm, order, TicketMode.NONCE, _hashed(lock_nonce), None)
+
+
+def make_time(issuer: Signer, realm: Realm, *, unix_time: int, lock_nonce: bytes) -> Sealed:
+    """State the time to the one lock that gave this nonce (16 bytes) just now."""
+    body = TimeStatement(unix_time=unix_time, nonce_hash=_hashed(lock_nonce))
+    return body.seal(realm, issuer)
 
 
 def make_epoch(
@@ -208,6 +195,12 @@ def _seal_ticket(
         max_session_s=order.max_session_s,
     )
     return body.seal(realm, issuer)
+
+
+def _hashed(lock_nonce: bytes) -> bytes:
+    if len(lock_nonce) != NONCE_SIZE:
+        raise _usage(f"a lock's nonce has {NONCE_SIZE} bytes, not {len(lock_nonce)}")
+    return nonce_hash(lock_nonce)
 
 
 def _require_period(not_before: int, not_after: int) -> None:

@@ -17,10 +17,10 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from protocol.errors import ProtocolError
 from protocol.sealed import Algorithm, SubjectKey
+from svcport.authorisation.keys.keyfile import load_public_line
 from svcport.authorisation.keys.locked import checked_signature, locked, lost
 from svcport.authorisation.keys.references import AgentKey
 from svcport.transport.clock import SystemClock
@@ -95,7 +95,7 @@ class _Identity:
             raise AgentError(f"its kind is {kind!r}, wanted ssh-ed25519 or ecdsa-sha2-nistp256")
         try:
             line = kind + b" " + binascii.b2a_base64(self.blob, newline=False)
-            key = load_ssh_public_key(line)
+            key = load_public_line(line)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise AgentError(f"its public half cannot be read: {error}") from error
         if not isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):

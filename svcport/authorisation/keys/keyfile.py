@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
+    SSHPublicKeyTypes,
     load_ssh_private_key,
     load_ssh_public_key,
 )
@@ -159,10 +160,18 @@ def refuse_shared(path: Path) -> None:
         )
 
 
+def load_public_line(line: bytes) -> SSHPublicKeyTypes:
+    """An OpenSSH public key, kind and base64; ValueError or UnsupportedAlgorithm if it is none."""
+    try:
+        return load_ssh_public_key(line)
+    except NotImplementedError as error:  # a P-256 point that is compressed, or none at all
+        raise UnsupportedAlgorithm(str(error)) from error
+
+
 def _load(data: bytes, secret: bytes | None, refusal: RefusedError) -> KeyFileSigner:
     try:
         key = load_ssh_private_key(data, secret)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError) as error:
         raise refusal from error
     if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
         raise refusal
@@ -201,7 +210,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 def _subject(public: bytes) -> SubjectKey:
     name, _rest = _string(public)
-    key = load_ssh_public_key(name + b" " + binascii.b2a_base64(public, newline=False))
+    key = load_public_line(name + b" " + binascii.b2a_base64(public, newline=False))
     if not isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey):
         raise UnsupportedAlgorithm(f"its kind is {name!r}, wanted Ed25519 or P-256")
     return SubjectKey.of(key)

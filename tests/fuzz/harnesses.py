@@ -1,0 +1,31 @@
+"""Every harness by its name."""
+
+from __future__ import annotations
+
+from fuzz import (
+    documents,
+    firmware,
+    hostile,
+    lockplay,
+    objects,
+    papers,
+    records,
+    sessions,
+    transfers,
+    wire,
+)
+from fuzz.harness import Harness
+
+_ROOMS = (
+    wire,
+    sessions,
+    transfers,
+    objects,
+    firmware,
+    records,
+    papers,
+    documents,
+    hostile,
+    lockplay,
+)
+HARNESSES: dict[str, Harness] = {one.name: one for room in _ROOMS for one in room.HARNESSES}
