@@ -34,7 +34,7 @@ def work(stations: list[Field], seed: int) -> Counter[str]:
         station = chance.choice(stations)
         port = chance.choice(sorted(station.cables))
         cable = station.cables[port]
-        cable.cut_after = chance.choice([None, None, cable.carried + chance.randrange(1, 9000)])
+        cable.cut_after = chance.choice([None, None, cable.carried + chance.randrange(1, 14_000)])
         # every station's clock is the same, whoever worked last
         for one in stations:
             one.now += timedelta(seconds=60)
