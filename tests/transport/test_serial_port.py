@@ -31,9 +31,14 @@ def device() -> Iterator[Device]:
     os.close(master)
 
 
-def test_what_has_arrived_comes_in_one_piece(device: Device) -> None:
+def test_what_has_arrived_comes_in_few_pieces(device: Device) -> None:
     os.write(device.far, b"x" * 3000)
-    assert device.port.read(1.0) == b"x" * 3000
+    pieces = []
+    while len(b"".join(pieces)) < 3000:  # the system hands a terminal's bytes over as it likes
+        pieces.append(device.port.read(1.0))
+        assert pieces[-1], "bytes that were written never came"
+    assert b"".join(pieces) == b"x" * 3000
+    assert len(pieces) < 10
     device.port.write(b"answer")
     assert os.read(device.far, 100) == b"answer"
 
