@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
+import functools
 import re
 import select
 import socket
@@ -32,6 +32,7 @@ from typing import Final, Protocol
 
 from svcport.simulator.faults import Faults
 from svcport.simulator.line import BITS_A_BYTE, QUEUE_LIMIT, Line
+from svcport.simulator.ports import PtyHost, TcpHost, new_terminal
 
 BAUD_CAP: Final = 12_000_000
 FIRST_BAUD: Final = 115_200
@@ -59,82 +60,14 @@ class End(Protocol):
         """Let it go."""
 
 
-@dataclass(frozen=True, slots=True)
-class SocketEnd:
-    """A program behind a TCP connection or a pair of sockets."""
+def pty_speed(end: PtyHost) -> int:
+    """The speed that the program on a pseudo terminal has set; the start's where it has no name."""
+    import termios
 
-    socket: socket.socket
-
-    def __post_init__(self) -> None:
-        self.socket.setblocking(False)
-
-    def fileno(self) -> int:
-        """See End."""
-        return self.socket.fileno()
-
-    def read(self, size: int) -> bytes | None:
-        """See End."""
-        try:
-            return self.socket.recv(size)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
-
-    def write(self, data: bytes) -> int:
-        """See End."""
-        try:
-            return self.socket.send(data)
-        except BlockingIOError:
-            return 0
-
-    def close(self) -> None:
-        """See End."""
-        self.socket.close()
+    return _speeds().get(termios.tcgetattr(end.fileno())[5]) or FIRST_BAUD
 
 
-class PtyEnd:
-    """A program that opens a pseudo terminal by its name; it may come and go."""
-
-    def __init__(self) -> None:
-        import tty
-
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        self.name = os.ttyname(self._slave)
-        self._speeds = _speeds()
-
-    def speed(self) -> int:
-        """The speed that the program has set; the start's for one that has no name."""
-        import termios
-
-        return self._speeds.get(termios.tcgetattr(self._slave)[5]) or FIRST_BAUD
-
-    def fileno(self) -> int:
-        """See End."""
-        return self._master
-
-    def read(self, size: int) -> bytes | None:
-        """See End."""
-        try:
-            return os.read(self._master, size)
-        except BlockingIOError:
-            return None
-
-    def write(self, data: bytes) -> int:
-        """See End."""
-        try:
-            return os.write(self._master, data)
-        except BlockingIOError:
-            return 0
-
-    def close(self) -> None:
-        """See End."""
-        os.close(self._master)
-        os.close(self._slave)
-
-
+@functools.cache
 def _speeds() -> dict[int, int]:
     import termios
 
@@ -298,16 +231,22 @@ def running(link: PacedLink) -> Iterator[Traffic]:
         thread.join()
 
 
-def socket_end() -> tuple[SocketEnd, socket.socket]:
+def stream_end(connection: socket.socket) -> TcpHost:
+    """An end on a connection of any kind."""
+    connection.setblocking(False)
+    return TcpHost(connection)
+
+
+def socket_end() -> tuple[TcpHost, socket.socket]:
     """An end, and the socket that the program takes for its serial port."""
     ours, theirs = socket.socketpair()
     for one in (ours, theirs):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DRIVER_BYTES)
-    return SocketEnd(ours), theirs
+    return stream_end(ours), theirs
 
 
 @contextlib.contextmanager
-def command_end(command: Sequence[str | Path], folder: Path | None = None) -> Iterator[SocketEnd]:
+def command_end(command: Sequence[str | Path], folder: Path | None = None) -> Iterator[TcpHost]:
     """An end with a command behind it, run in `folder`; ended afterwards if it still runs."""
     end, theirs = socket_end()
     with (
@@ -327,10 +266,10 @@ def command_end(command: Sequence[str | Path], folder: Path | None = None) -> It
             process.terminate()
 
 
-def tcp_end(connection: socket.socket) -> SocketEnd:
+def tcp_end(connection: socket.socket) -> TcpHost:
     """An end on a TCP connection, which must not wait for more bytes before it sends some."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return SocketEnd(connection)
+    return stream_end(connection)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -341,9 +280,9 @@ def _address(text: str) -> tuple[str, int]:
 @contextlib.contextmanager
 def _host_end(arguments: argparse.Namespace) -> Iterator[End]:
     if arguments.pty is not None:
-        terminal = PtyEnd()
+        terminal, name = new_terminal()
         arguments.pty.unlink(missing_ok=True)
-        arguments.pty.symlink_to(terminal.name)
+        arguments.pty.symlink_to(name)
         with contextlib.closing(terminal):
             print(arguments.pty, flush=True)
             yield terminal
@@ -385,8 +324,8 @@ def main() -> None:
         parser.error("wanted --baud: a TCP connection has no speed of its own")
     with _host_end(arguments) as near, _device_end(arguments) as far:
         baud: int | Callable[[], int] = arguments.baud
-        if isinstance(near, PtyEnd) and not arguments.baud:
-            baud = near.speed
+        if isinstance(near, PtyHost) and not arguments.baud:
+            baud = functools.partial(pty_speed, near)
         faults = Faults.parse(arguments.fault) if arguments.fault else Faults()
         latency_s = arguments.latency_ms / 1000
         link = PacedLink(near, far, baud, latency_s=latency_s, faults=faults, seed=arguments.seed)

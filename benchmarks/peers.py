@@ -30,8 +30,10 @@ import firmware
 import platformdirs
 from benchlab import Wire
 from ours import SLOW, Job
-from pacedlink import End, PacedLink, PtyEnd, SocketEnd, command_end, running, socket_end
+from pacedlink import End, PacedLink, command_end, running, socket_end, stream_end
 from rows import Row
+
+from svcport.simulator.ports import new_terminal
 
 ESPTOOL_BLOCK: Final = 0x4000
 ESPTOOL_HEAD: Final = 8 + 16
@@ -184,7 +186,7 @@ def _to_recovery(python: Path, wire: Wire, framing: str) -> float:
         quiet = subprocess.DEVNULL
         with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) as qemu:
             try:
-                with contextlib.closing(SocketEnd(_connected(path))) as far:
+                with contextlib.closing(stream_end(_connected(path))) as far:
                     time.sleep(1)  # until MCUboot has looked for an image
                     return _upload(python, wire, framing, QEMU_BUFFER, far)
             finally:
@@ -209,9 +211,9 @@ def _connected(path: str) -> socket.socket:
 def _upload(python: Path, wire: Wire, framing: str, buffer: int, far: End) -> float:
     """What smpclient reaches, as a ratio."""
     script = Path(__file__).with_name("smppeer.py")
-    near = PtyEnd()
+    near, name = new_terminal()
     link = PacedLink(near, far, wire.baud, latency_s=wire.latency_ms / 1000)
-    told = [near.name, str(wire.baud), framing, str(buffer), str(SMP_SIZE)]
+    told = [name, str(wire.baud), framing, str(buffer), str(SMP_SIZE)]
     with contextlib.closing(near), running(link):
         command = [str(python), str(script), "upload", *told]
         done = subprocess.run(

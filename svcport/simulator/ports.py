@@ -251,7 +251,7 @@ class PtyPort:
 
     def replug(self) -> None:
         """As `Port`."""
-        self._plugged, device = _new_terminal()
+        self._plugged, device = new_terminal()
         self._link.unlink(missing_ok=True)
         self._link.symlink_to(device)
 
@@ -264,7 +264,7 @@ class PtyPort:
             self._link.unlink()
 
 
-def _new_terminal() -> tuple[PtyHost, str]:
+def new_terminal() -> tuple[PtyHost, str]:
     """A raw terminal's master side, and the device that hosts open."""
     try:
         import tty

@@ -11,14 +11,15 @@ from pacedlink import (
     DRIVER_BYTES,
     Device,
     PacedLink,
-    PtyEnd,
     command_end,
+    pty_speed,
     running,
     socket_end,
 )
 
 from svcport.simulator.faults import Faults
 from svcport.simulator.line import QUEUE_LIMIT, Line
+from svcport.simulator.ports import new_terminal
 
 START = 86_400.0
 FAST = 12_000_000
@@ -91,13 +92,14 @@ def test_the_link_takes_each_byte_at_the_speed_of_that_moment() -> None:
 @pytest.mark.parametrize("baud", [115_200, 921_600, 3_000_000])
 def test_a_pty_tells_the_speed_that_its_program_has_set(baud: int) -> None:
     serial = pytest.importorskip("serial")
-    with contextlib.closing(PtyEnd()) as end:
+    end, name = new_terminal()
+    with contextlib.closing(end):
         try:
-            port = serial.Serial(end.name, baud)
+            port = serial.Serial(name, baud)
         except (ValueError, OSError):
             pytest.skip(f"this platform's terminals know no {baud} baud")
         with port:
-            assert end.speed() == baud
+            assert pty_speed(end) == baud
 
 
 def echoed(link: PacedLink, port: socket.socket, data: bytes) -> bytes:
