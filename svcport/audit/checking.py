@@ -108,12 +108,8 @@ class Examiner:
     station: SubjectKey
     keyring: Keyring
 
-    def examine(self, index: int, row: RawRow) -> Examined:
-        """Everything that can be said of the row that stands for entry `index` by itself."""
-        return self.examine_all({index: row})[index]
-
     def examine_all(self, rows: Mapping[int, RawRow]) -> dict[int, Examined]:
-        """See `examine`, for many rows, by index.
+        """Everything that can be said of each row by itself; by the index of the entry it holds.
 
         Reads all, then verifies all: a signature pushes the code that reads out of the processor's
         caches, and reading between signatures takes three times as long.

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from protocol.sealed import Realm
 from svcport.audit.certificates import Keyring
-from svcport.audit.checking import Examiner
+from svcport.audit.checking import Examined, Examiner
 from svcport.audit.ledger import Ledger
 from svcport.audit.problems import Problem, ProblemCode
 from svcport.audit.rows import RawRow, StoredEntry
@@ -89,18 +89,19 @@ def test_every_flipped_byte_of_every_kind_of_entry_is_found(filled: Path) -> Non
         keyring = Keyring(view.store, view.realm)
         examiner = Examiner(view.realm, view.origin, view.verifier.subject, keyring)
         for entry in (*view.entries(),)[4:]:
-            assert examiner.examine(entry.index, _row(entry, entry.data)).problems == ()
+            assert _examined(examiner, entry, entry.data).problems == ()
             for position in range(len(entry.data)):
                 flipped = bytearray(entry.data)
                 flipped[position] ^= 1 << position % 8
-                examined = examiner.examine(entry.index, _row(entry, bytes(flipped)))
+                examined = _examined(examiner, entry, bytes(flipped))
                 assert examined.problems[0].code is ProblemCode.LEAF_HASH
                 assert len(examined.problems) > 1, (entry.index, position)
                 assert examined.leaf == entry.leaf_hash
 
 
-def _row(entry: StoredEntry, data: bytes) -> RawRow:
-    return RawRow(entry.index, entry.leaf_hash, data)
+def _examined(examiner: Examiner, entry: StoredEntry, data: bytes) -> Examined:
+    rows = {entry.index: RawRow(entry.index, entry.leaf_hash, data)}
+    return examiner.examine_all(rows)[entry.index]
 
 
 def test_a_flipped_byte_of_a_stored_entry_is_found_and_no_other_entry_blamed(copy: Path) -> None:

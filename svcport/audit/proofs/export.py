@@ -44,10 +44,11 @@ def export_damaged(view: LedgerView, out_dir: Path) -> DamagedExport:
     written = 0
     for low in range(0, verdict.entries, BATCH):
         high = min(low + BATCH, verdict.entries)
-        for index, row in salvage(view.store, view.origin, low, high).items():
-            good = not examiner.examine(index, row).problems
-            if good and isinstance(row.data, bytes):
-                write_whole(out_dir / "entries" / f"{index:012d}.svc", row.data)
+        rows = salvage(view.store, view.origin, low, high)
+        for index, examined in examiner.examine_all(rows).items():
+            data = rows[index].data
+            if not examined.problems and isinstance(data, bytes):
+                write_whole(out_dir / "entries" / f"{index:012d}.svc", data)
                 written += 1
     _write_beside(view, out_dir)
     lines = "".join(f"{problem}\n" for problem in verdict.problems)
