@@ -121,9 +121,11 @@ def differing(visit: Visit, image: VerifiedImage, slot: Slot) -> tuple[int, ...]
     return tuple(n for n, (a, b) in enumerate(zip(wanted, held, strict=True)) if a != b)
 
 
-def encode_ahead(visit: Visit, image: VerifiedImage) -> None:
+def encode_ahead(visit: Visit, image: VerifiedImage) -> Base:
     """Begin to make the image's units for this lock, while other things are settled with it."""
-    encoding_of(image.data, base_for(visit, image).data).start()
+    base = base_for(visit, image)
+    encoding_of(image.data, base.data).start()
+    return base
 
 
 def bring(visit: Visit, image: VerifiedImage, permit: Permit, intent: Sealed) -> Tally:
@@ -134,8 +136,7 @@ def bring(visit: Visit, image: VerifiedImage, permit: Permit, intent: Sealed) ->
         UnfinishedError: the link or the lock failed; the running image is untouched.
     """
     lock, slot = visit.lock, visit.snapshot.target
-    base = base_for(visit, image)
-    encoding_of(image.data, base.data).start()
+    base = encode_ahead(visit, image)  # again: settling an act may have changed the slots
     visit.progress.step("comparing what the lock already holds")
     sectors = differing(visit, image, slot)
     # Costs nothing where it is done already; settling an act may have reset the lock since.
