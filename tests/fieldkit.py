@@ -69,20 +69,25 @@ class LoudSilence(Silent):
         self.steps.append(text)
 
 
-class Puller(LoudSilence):
-    """Has the cable pulled so many bytes after a step is named that begins so: once."""
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
 
-    def __init__(self, cable: Cable, step: str, after: int) -> None:
+
+class AtStep(LoudSilence):
+    """Does something, once: when a step is named that begins so, or the step of that number."""
+
+    def __init__(self, step: str | int, act: Callable[[], object] = press_ctrl_c) -> None:
         super().__init__()
-        self._cable = cable
-        self._step: str | None = step
-        self._after = after
+        self._step = step
+        self._act: Callable[[], object] | None = act
 
     def step(self, text: str) -> None:
         super().step(text)
-        if self._step is not None and text.startswith(self._step):
-            self._cable.cut_after = self._cable.carried + self._after
-            self._step = None
+        by_number = isinstance(self._step, int)
+        met = len(self.steps) == self._step if by_number else text.startswith(str(self._step))
+        if met and self._act is not None:
+            act, self._act = self._act, None
+            act()
 
 
 @dataclass
@@ -110,7 +115,7 @@ class Field:
 
     def pull_while_sending(self, after: int = 1200) -> None:
         """Pull the cable amid the next upload, after that many bytes both ways."""
-        self.progress = Puller(self.cable, "sending the new image", after)
+        self.progress = AtStep("sending the new image", lambda: self.cable.pull_in(after))
 
     @contextmanager
     def installation(self) -> Iterator[Installation]:

@@ -56,6 +56,10 @@ class Cable:
             return data
         return data[:left]
 
+    def pull_in(self, more: int) -> None:
+        """Have it pulled so many bytes from now."""
+        self.cut_after = self.carried + more
+
     def pulled(self) -> bool:
         if self.cut_after is not None and self.carried >= self.cut_after:
             self.cut_after = None

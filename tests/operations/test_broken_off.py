@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fieldkit import Field, LoudSilence, make_field
+from fieldkit import AtStep, Field, LoudSilence, make_field
 
 from svcport.audit.ledger import Ledger
 from svcport.audit.verify import verify_ledger
@@ -24,23 +24,6 @@ CUTS = 24
 @pytest.fixture
 def field(tmp_path: Path) -> Field:
     return make_field(tmp_path)
-
-
-class Interrupter(LoudSilence):
-    """Presses Ctrl-C, or does something else, when a step is named that begins so."""
-
-    def __init__(self, step: str, act: object = None) -> None:
-        super().__init__()
-        self._step = step
-        self._act = act
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if text.startswith(self._step):
-            if callable(self._act):
-                self._act()
-            else:
-                raise KeyboardInterrupt
 
 
 def whole_restore_bytes(tmp_path: Path) -> int:
@@ -96,7 +79,7 @@ def test_a_cable_pulled_anywhere_leaves_a_lock_that_the_next_restore_finishes(
 def test_ctrl_c_ends_with_the_meaning_of_its_moment(
     field: Field, step: str, error: type[BaseException], code: Reason | None
 ) -> None:
-    field.progress = Interrupter(step)
+    field.progress = AtStep(step)
     with pytest.raises(error) as broken:
         field.restore()
     if isinstance(broken.value, SvcportError):
@@ -109,11 +92,11 @@ def test_ctrl_c_in_mid_upload_leaves_the_lock_at_the_speed_that_the_next_host_st
     field: Field,
 ) -> None:
     speeds = []
-    field.progress = Interrupter("sending", lambda: speeds.append(field.board.baud))
+    field.progress = AtStep("sending", lambda: speeds.append(field.board.baud))
     field.restore()
     assert speeds[0] > 115_200
     field = make_field(field.home.root.parent / "second")
-    field.progress = Interrupter("sending")
+    field.progress = AtStep("sending")
     with pytest.raises(UnfinishedError):
         field.restore()
     field.board.poll(field.cable.clock.now())
@@ -124,7 +107,7 @@ def test_a_lost_answer_to_activate_is_unknown_and_reconciled_from_the_lock(field
     def pull() -> None:
         field.cable.cut_after = field.cable.carried + 10
 
-    field.progress = Interrupter("starting the new image", pull)
+    field.progress = AtStep("starting the new image", pull)
     with pytest.raises(UnknownOutcomeError):
         field.restore()
     field.progress = LoudSilence()
@@ -159,7 +142,7 @@ def test_a_trial_that_times_out_falls_back_by_itself(field: Field) -> None:
     def wait() -> None:
         field.cable.clock.sleep(700)
 
-    field.progress = Interrupter("having the lock test itself", wait)
+    field.progress = AtStep("having the lock test itself", wait)
     with pytest.raises(UnknownOutcomeError):
         field.restore()
     field.progress = LoudSilence()
@@ -175,7 +158,7 @@ def test_a_lock_power_cut_in_mid_upload_is_restored_by_the_next_try(field: Field
         flash = field.board._flash
         flash.cut_at(flash.operations + 40)
 
-    field.progress = Interrupter("sending the new image", cut)
+    field.progress = AtStep("sending the new image", cut)
     with pytest.raises(UnfinishedError) as unfinished:
         field.restore()
     assert unfinished.value.boots == "2.4.0+0"
@@ -190,7 +173,7 @@ def test_a_disk_that_fills_up_during_the_trial_does_not_hide_that_the_lock_chang
     def full(*_args: object, **_facts: object) -> None:
         raise RecordsError(Reason.STORAGE, "ledger: no space left on device")
 
-    field.progress = Interrupter(
+    field.progress = AtStep(
         "confirming", lambda: monkeypatch.setattr(Ledger, "record_receipts", full)
     )
     with pytest.raises(RecordsError) as failed:

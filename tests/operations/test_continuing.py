@@ -3,25 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fieldkit import Field, LoudSilence, make_field
+from fieldkit import AtStep, Field, LoudSilence, make_field
 
 from protocol.objects import Receipt
 from protocol.sealed import Sealed
 from svcport.audit.view import LedgerView
 from svcport.errors import Outcome, SvcportError
-
-
-class Quitter(LoudSilence):
-    """Presses Ctrl-C where a step begins so."""
-
-    def __init__(self, step: str) -> None:
-        super().__init__()
-        self._step = step
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if text.startswith(self._step):
-            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -42,7 +29,7 @@ def results(field: Field) -> list[str]:
 
 
 def break_off(field: Field, step: str, **options: object) -> None:
-    field.progress = Quitter(step)
+    field.progress = AtStep(step)
     with pytest.raises(SvcportError):
         field.rollback() if options.pop("back", False) else field.restore(**options)
     field.progress = LoudSilence()

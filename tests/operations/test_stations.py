@@ -2,35 +2,18 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fieldkit import Field, LoudSilence, copy_home, make_field
+from fieldkit import AtStep, Field, LoudSilence, copy_home, make_field, press_ctrl_c
 from peoplekit import Office
 
 from protocol.values import Role
 from svcport.audit.verify import LedgerVerdict, verify_ledger
 from svcport.audit.view import LedgerView
 from svcport.errors import Outcome, SvcportError
-
-
-class Killer(LoudSilence):
-    """Pulls the cable `after` bytes from where a step begins so; after None, ends the program."""
-
-    def __init__(self, field: Field, step: str, after: int | None) -> None:
-        super().__init__()
-        self._field = field
-        self._step = step
-        self._after = after
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if text.startswith(self._step):
-            if self._after is None:
-                raise KeyboardInterrupt
-            cable = self._field.cable
-            cable.cut_after = cable.carried + self._after
 
 
 @dataclass
@@ -40,8 +23,14 @@ class Stations:
     a: Field
     b: Field
 
+    def _end_of_a(self, step: str, after: int | None) -> Callable[[], None]:
+        """A pulled cable, `after` bytes later; or the end of the program."""
+        if step == "waiting" or after is None:
+            return press_ctrl_c
+        return lambda: self.a.cable.pull_in(after)
+
     def kill_a(self, step: str, after: int | None = 10) -> None:
-        self.a.progress = Killer(self.a, step, None if step == "waiting" else after)
+        self.a.progress = AtStep(step, self._end_of_a(step, after))
         with pytest.raises(SvcportError):
             self.a.restore()
         self.a.progress = LoudSilence()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fieldkit import Field, LoudSilence, make_field
+from fieldkit import AtStep, Field, make_field
 
 from images import SECTOR_SIZE, Unit, sector_count
 from protocol.values import Slot
@@ -15,21 +15,6 @@ from svcport.audit.view import LedgerView
 from svcport.errors import Outcome, Reason, UnfinishedError
 from svcport.operations.encoding import Encoding
 from svcport.simulator.flash import SLOT_ADDRESS
-
-
-class AtStep(LoudSilence):
-    """Does something, once, when a step is named that begins so."""
-
-    def __init__(self, step: str, act: Callable[[], None]) -> None:
-        super().__init__()
-        self._step = step
-        self._act: Callable[[], None] | None = act
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if self._act is not None and text.startswith(self._step):
-            act, self._act = self._act, None
-            act()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from fieldkit import LoudSilence
+from fieldkit import AtStep, LoudSilence, press_ctrl_c
 from sweep.disk import DISK, Fault
 from sweep.measure import measured
 from sweep.recover import finish
@@ -54,7 +54,7 @@ def run_interrupt(name: str, parts: list[str]) -> str:
     if place == "frame":
         ended = _at_frame(yard, when, int(number), lambda: None, KeyboardInterrupt)
     else:
-        ended = _at_step(yard, int(number), _press)
+        ended = _at_step(yard, int(number), press_ctrl_c)
     return finish(yard, name, ended)
 
 
@@ -86,25 +86,8 @@ def _at_frame(
     return yard.go()
 
 
-class _Striker(LoudSilence):
-    """Does something at the so-manieth step."""
-
-    def __init__(self, number: int, strike: Callable[[], None]) -> None:
-        super().__init__()
-        self._number, self._strike = number, strike
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if len(self.steps) == self._number:
-            self._strike()
-
-
-def _press() -> None:
-    raise KeyboardInterrupt
-
-
 def _at_step(yard: Yard, number: int, strike: Callable[[], None]) -> Ended:
-    yard.progress = _Striker(number, strike)
+    yard.progress = AtStep(number, strike)
     ended = yard.go()
     yard.progress = LoudSilence()
     return ended

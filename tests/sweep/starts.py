@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from fieldkit import NOW, Field, LoudSilence, make_field
+from fieldkit import NOW, AtStep, Field, LoudSilence, make_field
 
 from images import Image
 from protocol.values import Phase, Slot
@@ -175,23 +175,14 @@ class _GoneError(BaseException):
     """The host is gone; the flash and the home are kept as they are then."""
 
 
-class _Leaver(LoudSilence):
-    """Goes away where a step is named."""
-
-    def __init__(self, step: str) -> None:
-        super().__init__()
-        self._step = step
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if text.startswith(self._step):
-            raise _GoneError
+def _leave() -> None:
+    raise _GoneError
 
 
 def _leave_at(step: str, command: str = "restore", image: str = "") -> Callable[[Field], None]:
     def act(field: Field) -> None:
         options = {"image": field.image(image)} if image else {}
-        field.progress = _Leaver(step)
+        field.progress = AtStep(step, _leave)
         try:
             getattr(field, command)(**options)
         except _GoneError:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fieldkit import NOW, Field, LoudSilence, lab, make_cable
+from fieldkit import NOW, AtStep, Field, lab, make_cable
 from keykit import KINDS, bundle_without_key, secret, soft_hsm, ssh_agent
 
 from protocol.sealed import SubjectKey
@@ -120,25 +120,11 @@ def test_a_keeper_taken_away_is_named_and_leaves_a_lock_that_can_be_finished(
 ) -> None:
     with keeper(name, "p256", tmp_path / "keeper", monkeypatch) as kept:
         field = field_with(kept, tmp_path)
-        field.progress = TakesAway(number, kept.take)
+        field.progress = AtStep(number + 1, kept.take)
         with pytest.raises(kind, match="does not sign") as caught:
             field.restore()
     assert caught.value.reason is Reason.SIGNER_LOCKED
     finish(field, tmp_path)
-
-
-class TakesAway(LoudSilence):
-    """Takes the keeper away when the step of a number is named."""
-
-    def __init__(self, number: int, take: Callable[[], None]) -> None:
-        super().__init__()
-        self._number = number
-        self._take = take
-
-    def step(self, text: str) -> None:
-        super().step(text)
-        if len(self.steps) == self._number + 1:
-            self._take()
 
 
 def finish(field: Field, root: Path) -> None:
