@@ -68,7 +68,7 @@ def _fetch_into(folder: Path) -> bool:
 
 def _download(into: Path) -> Path | None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--retries", "1"]
+    options = ["--no-deps", "--no-binary", ":all:", "--retries", "1"]
     # pip builds the metadata after the download; where only that fails, the archive may be there.
     with contextlib.suppress(subprocess.SubprocessError):
         subprocess.run(
