@@ -75,8 +75,7 @@ class VerifiedImage:
             to 64 bytes.
         hash_name: the algorithm of `digest`, as `hashlib` names it.
         security_counter: 0 to 2**32-1; None if the image has none.
-        signer: hash of the key that signed, lower-case hex.
-        signed: whether a trusted key signed it. Always true now.
+        signer: hash of the key that signed, lower-case hex; empty if nobody did.
         metadata: the locks that it is meant for; None if it does not say.
         features: as `Image.features`.
         load_addr: RAM or flash address for which it is built; None if it says nothing.
@@ -91,7 +90,6 @@ class VerifiedImage:
     hash_name: str
     security_counter: int | None
     signer: str
-    signed: bool
     metadata: LockMetadata | None
     features: tuple[str, ...]
     load_addr: int | None
@@ -107,6 +105,11 @@ class VerifiedImage:
         )
 
     @property
+    def signed(self) -> bool:
+        """Whether a trusted key signed it; False is an image that only its hash vouches for."""
+        return bool(self.signer)
+
+    @property
     def size(self) -> int:
         """Bytes that a slot must hold: the length of `data`."""
         return len(self.data)
@@ -119,6 +122,7 @@ def verify(
     hash_name: str | None = None,
     max_size: int | None = None,
     pure: bool = False,
+    unsigned: bool = False,
 ) -> VerifiedImage:
     """Judge an image as one build of MCUboot with the keys of `trust` would, or more strictly.
 
@@ -141,8 +145,8 @@ def verify(
         trust: the keys that count.
         hash_name: demand this hash (`sha256`, `sha384`, `sha512`); None takes the one in the image.
         max_size: bytes up to the end of the last TLV that the slot can hold; None for no limit.
-        pure: the build verifies pure Ed25519 signatures, and no others; False is a build that
-            verifies digests, and no pure ones.
+        pure: the build verifies pure Ed25519 signatures and no others; False: digests alone.
+        unsigned: take an image without any signature too; the proof says so.
 
     Raises:
         MalformedImageError: rules 1 and 3. UnsupportedImageError: rule 2, a hash other than
@@ -156,7 +160,8 @@ def verify(
     _check_placement(image)
     name, digest = _check_hash(image, hash_name, pure=pure)
     message = image.signed_bytes if pure else digest
-    signer = _check_signatures(image, trust, name, message)
+    bare = unsigned and not _has_signature(image)
+    signer = "" if bare else _check_signatures(image, trust, name, message)
     addressed = image.header.flags & (Flag.RAM_LOAD | Flag.ROM_FIXED)
     return VerifiedImage(
         data=image.data,
@@ -165,7 +170,6 @@ def verify(
         hash_name=name,
         security_counter=image.security_counter,
         signer=signer,
-        signed=True,
         metadata=image.metadata,
         features=image.features,
         load_addr=image.header.load_addr if addressed else None,
@@ -276,10 +280,14 @@ def _check_signatures(image: Image, trust: TrustStore, name: str, message: bytes
     return trusted[-1][0].key_hash(name).hex()
 
 
+def _has_signature(image: Image) -> bool:
+    return any(tlv.kind in SIGNATURE_TYPES for tlv in image.unprotected)
+
+
 def _signature_pairs(image: Image) -> list[tuple[Tlv, Tlv]]:
     """Give each KEYHASH with the signature behind it; other TLVs may stand between."""
     parts = [t for t in image.unprotected if t.kind in SIGNATURE_TYPES | {TlvType.KEYHASH}]
-    if not any(part.kind in SIGNATURE_TYPES for part in parts):
+    if not _has_signature(image):
         raise UnsignedImageError("image is not signed")
     pairs = list(zip(parts[::2], parts[1::2], strict=False))
     in_turn = all(a.kind == TlvType.KEYHASH and b.kind != TlvType.KEYHASH for a, b in pairs)

@@ -294,6 +294,7 @@ class Entry(Body):
     case_id: str | None = _tlv(15, text(40), critical=False, optional=True)
     lock_head: Head | None = _tlv(16, record(Head), optional=True)
     note: str | None = _tlv(17, text(96), critical=False, optional=True)
+    assurance: str | None = _tlv(26, text(32), optional=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,8 @@ NEXT_LINE: Final = b"\x04\x14"
 LINE_LIMIT: Final = 127
 """Bytes of a console line, its two leading bytes included, its line feed not."""
 
-_LINE_BASE64: Final = (LINE_LIMIT - len(FIRST_LINE)) // 4 * 4
+LINE_BASE64: Final = (LINE_LIMIT - len(FIRST_LINE)) // 4 * 4
+"""Characters of base64 in a full line."""
 
 
 class SmpOp(IntEnum):
@@ -53,6 +54,10 @@ class SmpGroup(IntEnum):
 
     OS = 0
     IMAGE = 1
+    STAT = 2
+    FS = 8
+    SHELL = 9
+    ENUM = 10
 
 
 class SmpFraming(Enum):
@@ -133,7 +138,7 @@ class SmpPacket:
         if framing is SmpFraming.COBS:
             return b"\0" + bytes(cobs.encode(checked)) + b"\0"
         text = base64.b64encode(len(checked).to_bytes(LENGTH_SIZE, "big") + checked)
-        pieces = [text[at : at + _LINE_BASE64] for at in range(0, len(text), _LINE_BASE64)]
+        pieces = [text[at : at + LINE_BASE64] for at in range(0, len(text), LINE_BASE64)]
         leads = [FIRST_LINE] + [NEXT_LINE] * (len(pieces) - 1)
         return b"".join(lead + piece + b"\n" for lead, piece in zip(leads, pieces, strict=True))
 
@@ -174,13 +179,14 @@ def _in_lines(data: bytes) -> Iterator[SmpPacket]:
             continue
         piece = line[max(first, more) + len(FIRST_LINE) :]
         text = piece if first > more else text + piece
-        packet = _decoded(text)
+        packet = console_packet(text)
         if packet is not None:
             yield packet
             text = b""
 
 
-def _decoded(text: bytes) -> SmpPacket | None:
+def console_packet(text: bytes) -> SmpPacket | None:
+    """The packet that the base64 of its lines holds; None if it is not whole, or is none."""
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error:
@@ -192,12 +198,17 @@ def _decoded(text: bytes) -> SmpPacket | None:
 
 def _between_zeros(data: bytes) -> Iterator[SmpPacket]:
     for piece in data.split(b"\0"):
-        try:
-            packet = _checked(cobs.decode(piece))
-        except cobs.DecodeError:
-            continue
+        packet = cobs_packet(piece)
         if packet is not None:
             yield packet
+
+
+def cobs_packet(piece: bytes) -> SmpPacket | None:
+    """The packet that stands between two zero bytes; None if it is none."""
+    try:
+        return _checked(cobs.decode(piece))
+    except cobs.DecodeError:
+        return None
 
 
 def _anywhere(data: bytes, question: SmpPacket) -> Iterator[SmpPacket]:

@@ -59,6 +59,11 @@ class Home:
         return self.root / "witness"
 
     @property
+    def bundles(self) -> Path:
+        """What was kept of failures, for a bug report; a bounded number of files."""
+        return self.root / "bundles"
+
+    @property
     def is_set_up(self) -> bool:
         """Whether `setup` has completed here: the credential is imported last.
 

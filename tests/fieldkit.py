@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import random
 import shutil
@@ -15,23 +16,18 @@ from typing import Any
 
 from locksim import Bench, Cable
 
+from protocol.frame import Frame, FrameType
 from svcport.authorisation.setup import import_bundle
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
 from svcport.home import Home
 from svcport.lab.folder import LabFolder
 from svcport.lab.init import init_lab
-from svcport.operations import (
-    diagnose,
-    identify,
-    reconcile,
-    restore,
-    rollback,
-    verify,
-)
-from svcport.operations.installation import Installation, Target
+from svcport.operations import commands
+from svcport.operations.installation import Installation
 from svcport.operations.progress import Silent
 from svcport.operations.report import Report
+from svcport.operations.workplace import Target
 from svcport.simulator.board import Board
 from svcport.simulator.flash import NorFlash
 from svcport.simulator.provision import Condition
@@ -42,7 +38,9 @@ NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 @functools.cache
 def lab(condition: str, locks: int = 1, payload_bytes: int = 0) -> LabFolder:
     """One lab a process and condition; its locks are copied, never used in place."""
-    root = Path(tempfile.mkdtemp(prefix="svcport-lab-")) / "lab"
+    folder = tempfile.mkdtemp(prefix="svcport-lab-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    root = Path(folder) / "lab"
     payloads = []
     if payload_bytes:
         path = root.parent / "payload.bin"
@@ -113,6 +111,14 @@ class Field:
         self.now += timedelta(seconds=1)
         return self.now
 
+    def named_nobody(self, since: int = 0) -> bool:
+        """Whether the lock was asked who it is, and nothing else; after `since` writes."""
+        sent = [Frame.parse(data.strip(b"\0")) for data in self.cable.written[since:]]
+        # the one sealed request that may be is CLOSE, one byte and the tag
+        sealed = {len(frame.body) for frame in sent if frame.type is FrameType.CONTROL}
+        anonymous = {FrameType.HELLO, FrameType.NOISE, FrameType.CONTROL}
+        return {frame.type for frame in sent} <= anonymous and sealed <= {1 + 16}
+
     def pull_while_sending(self, after: int = 1200) -> None:
         """Pull the cable amid the next upload, after that many bytes both ways."""
         self.progress = AtStep("sending the new image", lambda: self.cable.pull_in(after))
@@ -135,28 +141,28 @@ class Field:
             return operation(inst, Target(port, **target_options), self.progress, **options)
 
     def restore(self, **options: Any) -> Report:
-        return self.run(restore.restore, **options)
+        return self.run(commands.restore, **options)
 
     def rollback(self, **options: Any) -> Report:
-        return self.run(rollback.rollback, **options)
+        return self.run(commands.rollback, **options)
 
     def verify(self, **options: Any) -> Report:
-        return self.run(verify.verify, **options)
+        return self.run(commands.verify, **options)
 
     def identify(self, **options: Any) -> Report:
-        return self.run(identify.identify, **options)
+        return self.run(commands.identify, **options)
 
     def logs(self, **options: Any) -> Report:
-        return self.run(identify.logs, **options)
+        return self.run(commands.logs, **options)
 
     def diagnose(self, **options: Any) -> Report:
-        return self.run(diagnose.diagnose, **options)
+        return self.run(commands.diagnose, **options)
 
     def reconcile(self, **options: Any) -> Report:
-        return self.run(reconcile.reconcile, **options)
+        return self.run(commands.reconcile, **options)
 
     def run_at_port(self, port: str) -> Report:
-        return self.run(identify.identify, port=port)
+        return self.run(commands.identify, port=port)
 
     def image(self, version: str) -> Path:
         return next(self.lab.images.glob(f"*-{version}*.bin"))

@@ -135,12 +135,14 @@ class Ledger(LedgerView):
         catalogue: str | None = None,
         case_id: str | None = None,
         note: str | None = None,
+        assurance: str | None = None,
     ) -> tuple[int, Sealed]:
         """What is about to be done, signed by the technician and durable before it is begun.
 
         `technician_hash` is the SHA-256 of the certificate of `signer`, remembered before; None
-        where the station itself signs. Raises as `append`, and MalformedObjectError for a value
-        that does not fit its field; so does every `record_` method.
+        where the station itself signs. `assurance` says what a device of another kind than ours
+        cannot prove; it stands in the RESULT too. Raises as `append`, and MalformedObjectError for
+        a value that does not fit its field; so does every `record_` method.
         """
         return self._record(
             Entry(
@@ -157,6 +159,7 @@ class Ledger(LedgerView):
                 catalogue=catalogue,
                 case_id=case_id,
                 note=_note(note),
+                assurance=assurance,
             ),
             signer,
         )
@@ -219,6 +222,7 @@ class Ledger(LedgerView):
             intent_hash=intent.digest,
             case_id=body.case_id,
             note=_note(note),
+            assurance=body.assurance,
         )
 
     def _recovered(
@@ -278,6 +282,7 @@ class Ledger(LedgerView):
                 intent_hash=None if intent is None else intent.digest,
                 case_id=case_id,
                 note=_note(text),
+                assurance=None if intent is None else Entry.read(intent).assurance,
             ),
             self._key,
             now if checkpoint else None,

@@ -51,7 +51,7 @@ def _entries(view: LedgerView) -> Iterator[dict[str, Any]]:
 
 
 def _line(index: int) -> dict[str, Any]:
-    names = ("time", "kind", "op", "serial", "image", "receipt", "case", "note")
+    names = ("time", "kind", "op", "serial", "image", "receipt", "case", "note", "assurance")
     return {"index": index, **dict.fromkeys(names)}
 
 
@@ -67,4 +67,5 @@ def _described(index: int, body: Entry, numbered: tuple[str, int] | None) -> dic
         "receipt": None if numbered is None else numbered[1],
         "case": body.case_id,
         "note": body.note,
+        "assurance": body.assurance,
     }

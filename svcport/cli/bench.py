@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from svcport.cli import faults
+from svcport.cli import faults, signals
 from svcport.cli.answer import Answer, Report
-from svcport.cli.command import Running
+from svcport.cli.command import Running, schema_name
+from svcport.cli.evidence import FAILING, Evidence
 from svcport.cli.options import LockOptions
 from svcport.cli.output import Batch, Result, complain
 from svcport.cli.progress import Display, Told, display
@@ -26,9 +27,9 @@ from svcport.cli.words import counted
 from svcport.errors import FailedError, Outcome, Reason
 
 if TYPE_CHECKING:
-    from svcport.operations.installation import Installation, Target
+    from svcport.operations.workplace import Target, Workplace
 
-Operation = Callable[["Installation", "Target", Told], Report]
+Operation = Callable[["Workplace", "Target", Told], Report]
 """One operation with everything but lock and progress bound."""
 
 _POLL_S: Final = 0.2
@@ -39,21 +40,56 @@ def run(options: LockOptions, operation: Operation) -> Result:
     """Run `operation` on what `options` name."""
     if options.several:
         return Batch(_on_bench(options, operation), "port")
-    settings = Settings.of(click.get_current_context())
+    ctx = click.get_current_context()
+    with _evidence(options, ctx) as evidence:
+        try:
+            answer, error = Answer.of_report(_alone(options, operation, ctx, evidence)), None
+        except click.UsageError:
+            raise
+        # told with what was kept of it; Ctrl-C before anything had begun is the root's business
+        except Exception as failure:  # noqa: BLE001
+            signals.ignore()
+            answer, error = _failed(failure, ctx), failure
+        if answer.outcome in FAILING:
+            signals.ignore()
+        evidence.keep(answer, error=error)
+        return evidence.told(answer)
+
+
+def _failed(error: BaseException, ctx: click.Context) -> Answer:
+    changes, verbosity = Running.of(ctx).changes, Settings.of(ctx).verbosity
+    return faults.of_exception(error, changes=changes, verbosity=verbosity)
+
+
+def _evidence(options: LockOptions, ctx: click.Context) -> Evidence:
+    home = Settings.of(ctx).home
+    return Evidence(schema_name(ctx), home, capture=options.capture, bundle=options.bundle)
+
+
+def _alone(
+    options: LockOptions, operation: Operation, ctx: click.Context, evidence: Evidence
+) -> Report:
+    """What the operation reports of the only lock there is."""
+    settings = Settings.of(ctx)
     port = options.ports[0] if options.ports else None
     with (
-        _opened(options, settings) as installation,
+        _opened(options, settings, evidence) as workplace,
         display(as_json=settings.as_json, verbosity=settings.verbosity) as shown,
     ):
         progress = shown.worker("", threading.Event())
-        return Answer.of_report(operation(installation, options.target(port), progress))
+        return operation(workplace, options.target(port), progress)
 
 
-def _opened(options: LockOptions, settings: Settings) -> Installation:
+def _opened(options: LockOptions, settings: Settings, evidence: Evidence) -> Workplace:
     # the rooms behind it take a second to load; --help must not wait for them
     from svcport.operations.installation import Installation
+    from svcport.operations.workplace import Workplace
 
-    return Installation.open(settings.home, secret=options.secret, now=utc_now)
+    if not settings.home.is_set_up:
+        return Workplace.bare(settings.home, now=utc_now, opener=evidence.opener)
+    return Installation.open(
+        settings.home, secret=options.secret, now=utc_now, opener=evidence.opener
+    )
 
 
 def _on_bench(options: LockOptions, operation: Operation) -> Iterator[Answer]:
@@ -72,14 +108,27 @@ def _workers(options: LockOptions, operation: Operation) -> Iterator[Answer]:
     ctx = click.get_current_context()
     settings, changes = Settings.of(ctx), Running.of(ctx).changes
     with (
-        _opened(options, settings) as installation,
+        _evidence(options, ctx) as evidence,
+        _opened(options, settings, evidence) as workplace,
         display(as_json=settings.as_json, verbosity=settings.verbosity) as shown,
     ):
+
+        def work(port: str, told: Told) -> Report:
+            try:
+                report = operation(workplace, options.target(port), told)
+            except Exception as error:
+                answer = faults.of_exception(error, changes=changes, verbosity=0)
+                if not (options.all_ports and answer.reason is Reason.NO_LOCK):
+                    evidence.keep(answer, port, error)
+                raise
+            evidence.keep(Answer.of_report(report), port)
+            return report
+
         bench = _Bench(options.ports or _adapters(options.wait_s), shown)
-        bench.start(lambda port, told: operation(installation, options.target(port), told))
+        bench.start(work)
         for port, future in bench.finished():
             answer = _answer(future, changes=changes, verbosity=settings.verbosity)
-            yield answer.about("port", port)
+            yield evidence.told(answer, port).about("port", port)
 
 
 def _adapters(wait_s: float) -> tuple[str, ...]:

@@ -27,11 +27,10 @@ from svcport.errors import FailedError, Reason, SvcportError
 from svcport.home import Home
 from svcport.lab.init import init_lab
 from svcport.lab.run import run_lab
-from svcport.operations.diagnose import diagnose
-from svcport.operations.installation import Installation, Target
+from svcport.operations.commands import diagnose, restore, verify
+from svcport.operations.installation import Installation
 from svcport.operations.progress import Progress, Silent
-from svcport.operations.restore import restore
-from svcport.operations.verify import verify
+from svcport.operations.workplace import Target
 
 LISTEN_TIMEOUT_S: Final = 20.0
 

@@ -23,6 +23,6 @@ def command(**lock: Unpack[LockParams]) -> Result:
       svcport diagnose
       svcport diagnose --port COM5 --json
     """
-    from svcport.operations.diagnose import diagnose
+    from svcport.operations.commands import diagnose
 
     return bench.run(locks(lock), diagnose)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from svcport.cli.answer import Answer
 from svcport.cli.output import Batch, Result
 from svcport.errors import SvcportError
+
+if TYPE_CHECKING:
+    from images import PublicKey
 
 files_argument: Final = click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
@@ -23,6 +26,15 @@ keys_option: Final = click.option(
     metavar="PUB.pem",
     help="Public key that images must be signed with; may be repeated.",
 )
+
+
+def read_each(keys: tuple[Path, ...]) -> tuple[PublicKey, ...]:
+    """The public keys that `keys_option` names; raises as `imagefiles.read_key`."""
+    if not keys:
+        return ()
+    from svcport.cli.imagefiles import read_key
+
+    return tuple(read_key(path) for path in keys)
 
 
 def for_each_file(files: tuple[Path, ...], act: Callable[[Path], Answer]) -> Result:

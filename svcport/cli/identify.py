@@ -22,6 +22,6 @@ def command(**lock: Unpack[LockParams]) -> Result:
       svcport identify --port COM5 --expect-serial SL-000042
       svcport identify --all --json
     """
-    from svcport.operations.identify import identify
+    from svcport.operations.commands import identify
 
     return bench.run(locks(lock), identify)

@@ -13,6 +13,7 @@ import click
 from svcport.cli import bench
 from svcport.cli.answer import Answer
 from svcport.cli.command import Command
+from svcport.cli.exits import Exit
 from svcport.cli.files import write_output
 from svcport.cli.options import OneLockParams, one_lock, one_lock_options
 from svcport.cli.output import Result, one_line
@@ -55,15 +56,17 @@ class Since(click.ParamType[datetime]):
 def command(since: datetime | None, output: Path | None, **lock: Unpack[OneLockParams]) -> Result:
     r"""Read the lock's event log. Events may be personal data: keep them as the case needs.
 
+    Of a Zephyr device: its log files, and what its shell tells of itself.
+
     \b
       svcport logs
       svcport logs --since 24h
       svcport logs --since 2026-11-22T20:00:00Z -o events.json
     """
-    from svcport.operations.identify import logs
+    from svcport.operations.commands import logs
 
     answer = bench.run(one_lock(lock), partial(logs, since=since))
-    if output is not None and isinstance(answer, Answer):
+    if output is not None and isinstance(answer, Answer) and answer.code is Exit.OK:
         _save(output, answer)
     return answer
 

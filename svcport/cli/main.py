@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 import click
 
 from svcport import __version__
-from svcport.cli import faults
+from svcport.cli import faults, signals
 from svcport.cli.command import Entry, Lazy, LazyGroup, Running
 from svcport.cli.exits import Exit
 from svcport.cli.guard import check_companions
@@ -65,6 +64,7 @@ _SECTIONS: Final[dict[str, dict[str, Entry]]] = {
             },
             help="The ledger of everything that was done.",
         ),
+        "replay": Lazy("svcport.cli.replay", "What went over a port, from a capture or bundle."),
     },
     "For vendors and depots": {
         "issuer": LazyGroup(
@@ -145,7 +145,7 @@ class Root(LazyGroup):
         # The one place that takes every exception: a technician gets a sentence and an exit code
         # with a meaning, and -vvv still shows the traceback.
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
-            _ignore_signals()
+            signals.ignore()
             verbosity = Settings.of(ctx).verbosity
             running = Running.of(ctx)
             running.output.publish(
@@ -186,17 +186,6 @@ def _wants_json(words: Sequence[str]) -> bool:
     return "--json" in words[: words.index("--") if "--" in words else None]
 
 
-def _ignore_signals() -> None:
-    """All that is left is to say how it ended; a second Ctrl-C must not cut that short."""
-    if signal.getsignal(signal.SIGTERM) is _terminate:  # else the process is not ours
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 root: Final = Root("svcport", _SECTIONS, help=_HELP)
 root.params.append(
     click.Option(
@@ -215,7 +204,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as it was while all this was loaded
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # SIGTERM ends a command as Ctrl-C does: records are closed, the terminal is put right
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, signals.terminate)
     _end(root.main(standalone_mode=False))
 
 

@@ -20,7 +20,7 @@ from svcport.errors import Reason, RefusedError
 
 if TYPE_CHECKING:
     from svcport.authorisation.keys.locked import Secret
-    from svcport.operations.installation import Target
+    from svcport.operations.workplace import Target
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +84,8 @@ class LockOptions:
         tickets: ticket files.
         claimed_serial: for devices that cannot state one.
         secret: gives the signing key's passphrase or PIN; None where nobody can be asked.
+        capture: where all traffic is written; None for nowhere.
+        bundle: whether a failure leaves a bundle.
     """
 
     ports: tuple[str, ...]
@@ -94,6 +96,8 @@ class LockOptions:
     tickets: tuple[Path, ...]
     claimed_serial: str | None
     secret: Secret | None
+    capture: Path | None = None
+    bundle: bool = True
 
     @property
     def several(self) -> bool:
@@ -102,7 +106,7 @@ class LockOptions:
 
     def target(self, port: str | None) -> Target:
         """The same wishes for one port."""
-        from svcport.operations.installation import Target
+        from svcport.operations.workplace import Target
 
         return Target(
             port=port,
@@ -158,6 +162,13 @@ _SHARED: Final = (
         metavar="S",
         help="Claim this serial for a device that cannot state one.",
     ),
+    click.option(
+        "--capture",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write all that goes over the ports to this file; svcport replay shows it.",
+    ),
+    click.option("--no-bundle", is_flag=True, help="Keep no bundle for a bug report of a failure."),
 )
 passphrase_option: Final = click.option(
     "--passphrase-fd",
@@ -186,6 +197,8 @@ class _Shared(SecretParams):
     wait_s: float
     tickets: tuple[Path, ...]
     claimed_serial: str | None
+    capture: Path | None
+    no_bundle: bool
 
 
 class LockParams(_Shared):
@@ -249,6 +262,8 @@ def _options(
         tickets=params["tickets"],
         claimed_serial=params["claimed_serial"],
         secret=secret_source(params["passphrase_fd"], params["pin_fd"]),
+        capture=params["capture"],
+        bundle=not params["no_bundle"],
     )
 
 

@@ -18,17 +18,7 @@ def command() -> Answer:
       svcport ports
       svcport ports --json
     """
-    ports = [
-        {
-            "port": port.device,
-            "adapter": port.adapter,
-            "usb_path": port.usb_path or None,
-            "adapter_serial": port.adapter_serial or None,
-            "known": port.known,
-            "verdict": port.verdict,
-        }
-        for port in found_ports()
-    ]
+    ports = [port.as_json() for port in found_ports()]
     known = sum(1 for port in ports if port["known"])
     hint = "" if ports else "plug the service cable in; svcport doctor looks for what is missing"
     return Answer.ok(

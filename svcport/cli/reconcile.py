@@ -23,6 +23,6 @@ def command(**lock: Unpack[OneLockParams]) -> Result:
       svcport reconcile
       svcport reconcile --port COM5 --json
     """
-    from svcport.operations.reconcile import reconcile
+    from svcport.operations.commands import reconcile
 
     return bench.run(one_lock(lock), reconcile)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from svcport.cli import render_lock
+from svcport.cli import render_lock, render_replay
 from svcport.cli.render_lock import MARKS, Document
 from svcport.cli.tables import Block, Table
 from svcport.errors import Outcome
@@ -37,6 +37,7 @@ def blocks(command: str, document: Document) -> Iterator[Block]:
     if body is not None:
         yield from body(document)
     yield from _warnings(document)
+    yield from _bundle(document)
 
 
 def bench(documents: Sequence[Document]) -> Iterator[Block]:
@@ -53,6 +54,8 @@ def bench(documents: Sequence[Document]) -> Iterator[Block]:
     yield Table.of(("port", "lock", "result", "what happened"), rows)
     for document in documents:
         yield from _warnings(document, f"{document.get('port', '-')}: ")
+    for document in documents:
+        yield from _bundle(document, f"{document.get('port', '-')}: ")
 
 
 def _warnings(document: Document, prefix: str = "") -> Iterator[Block]:
@@ -63,6 +66,14 @@ def _warnings(document: Document, prefix: str = "") -> Iterator[Block]:
         yield f"[!] {prefix}{warning['message']}"
         if warning.get("hint"):
             yield f"    hint: {warning['hint']}"
+
+
+def _bundle(document: Document, prefix: str = "") -> Iterator[Block]:
+    """Where a failure's bundle is."""
+    path = document.get("bundle")
+    # what a vendor gives a technician is a bundle too, and tells of itself
+    if path is not None and document["outcome"] not in _WELL:
+        yield f"bundle     {prefix}{path} (for a bug report; svcport replay shows what is in it)"
 
 
 def _labelled(document: Document) -> str:
@@ -239,6 +250,7 @@ _BODIES: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[Block]]]] = {
     "audit-cosign": _audit_cosign,
     "audit-cross-check": _audit_verify,
     "lab-init": _lab_init,
+    "replay": render_replay.replay,
     "explain": _explain,
     "issuer-init": _issuer,
     "issuer-credential": _issuer,

@@ -22,6 +22,7 @@ _KIB: Final = 1024
 def lock(found: Document) -> Iterator[Block]:
     """Who the lock is, and what it holds."""
     yield f"lock       {_or_unknown(found.get('serial'))}"
+    yield f"kind       {found.get('kind')}"
     for name, key in (("model", "model"), ("hardware", "hardware"), ("batch", "batch")):
         yield f"{name:<10} {_or_unknown(found.get(key))}"
     yield f"bootloader {_or_unknown(found.get('bootloader'))}"
@@ -37,8 +38,14 @@ def lock(found: Document) -> Iterator[Block]:
 
 
 def identify(document: Document) -> Iterator[Block]:
-    """The lock, and nothing else."""
+    """The lock, and what its words are worth."""
     yield from _lock_of(document)
+    yield from _assurance(document)
+
+
+def _assurance(document: Document) -> Iterator[Block]:
+    if document.get("assurance"):
+        yield f"assurance  {document['assurance']}: all of this is claimed, nothing is signed"
 
 
 def diagnose(document: Document) -> Iterator[Block]:
@@ -85,6 +92,7 @@ def restore(document: Document) -> Iterator[Block]:
         yield f"receipt    {receipt['seq']}, {receipt['result']}"
     if entry:
         yield f"ledger     entry {entry['index']} of {entry['origin']}"
+    yield from _assurance(document)
     yield from _refusals(document)
 
 
@@ -161,21 +169,24 @@ def _transfer(transfer: Document) -> str:
     sent = units["raw"] + units["deflate"]
     size, wire = transfer["image_bytes"] / _KIB, transfer["wire_bytes"] / _KIB
     resumed = ", resumed" if transfer.get("resumed") else ""
+    sent_in = f"{size:.0f} KiB image, {wire:.0f} KiB sent in {transfer['seconds']:.1f} s"
+    if transfer["baud"] is None:  # a device of another kind: no sectors, no speed of its own
+        return f"{sent_in}; {sent} chunks{resumed}"
     return (
-        f"{size:.0f} KiB image, {wire:.0f} KiB sent in {transfer['seconds']:.1f} s"
-        f" at {transfer['baud']} baud; {sent} sectors sent,"
+        f"{sent_in} at {transfer['baud']} baud; {sent} sectors sent,"
         f" {units['skipped']} already there{resumed}"
     )
 
 
 def _battery(millivolts: Document | None) -> str:
-    if not millivolts:
+    known = millivolts or {}
+    if all(volts is None for volts in known.values()):
         return "unknown"
     return ", ".join(
         f"{volts / 1000:.2f} V {words}"
         for words, volts in (
-            ("at rest", millivolts.get("rest")),
-            ("under load", millivolts.get("load")),
+            ("at rest", known.get("rest")),
+            ("under load", known.get("load")),
         )
         if volts is not None
     )

@@ -26,6 +26,6 @@ def command(dry_run: bool, **lock: Unpack[LockParams]) -> Result:
       svcport rollback --dry-run
       svcport rollback --expect-serial SL-000042 --ticket ticket.svc
     """
-    from svcport.operations.rollback import rollback
+    from svcport.operations.commands import rollback
 
     return bench.run(locks(lock), partial(rollback, dry_run=dry_run))

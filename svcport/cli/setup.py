@@ -10,10 +10,11 @@ import click
 from svcport.audit.ledger import Ledger
 from svcport.audit.problems import read_mark
 from svcport.audit.store import damaged
+from svcport.audit.view import LedgerView
 from svcport.authorisation.keys.locked import Secret
 from svcport.authorisation.keys.references import parse_reference
 from svcport.authorisation.setup import SetupReport, import_bundle
-from svcport.authorisation.trust import Trust
+from svcport.authorisation.trust import Trust, find_trust
 from svcport.catalogue.client import Catalogue
 from svcport.catalogue.store import Store
 from svcport.cli.answer import Answer
@@ -66,6 +67,7 @@ def set_up(
 ) -> Answer:
     """Fill a home; raises what the import, the catalogue and the ledger raise."""
     _refuse_damaged(home)
+    _refuse_other_records(home, source)
     offered = Home(source).catalogue
     if source.is_dir() and not offered.is_dir() and Store(home.catalogue).bundle() is None:
         raise RefusedError(
@@ -86,6 +88,28 @@ def _refuse_damaged(home: Home) -> None:
     mark = read_mark(home.ledger)
     if mark is not None:
         raise damaged(f"the ledger of {home.root} is damaged: {mark}")
+
+
+def _refuse_other_records(home: Home, source: Path) -> None:
+    """Records that were begun before any setup are real ones, and never become a training home's.
+
+    What else is wrong with either folder, the import says.
+    """
+    trust = find_trust(Home(source))
+    if trust is None or not home.ledger.is_dir():
+        return
+    try:
+        with LedgerView.open_for_audit(home.ledger) as view:
+            realm = view.realm
+    except RefusedError:  # an empty folder
+        return
+    if realm is not trust.realm:
+        raise RefusedError(
+            Reason.LOCK_IDENTITY,
+            f"the records of {home.root} are of {realm.name.lower()}, "
+            f"the bundle is for {trust.realm.name.lower()}",
+            hint="give training and real work a home each, with --home",
+        )
 
 
 def _catalogue(home: Home, offered: Path, trust: Trust, now: datetime) -> Catalogue | None:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final, Self
+from typing import Final
 
 from protocol.acts import (
     Activate,
@@ -39,33 +39,31 @@ from protocol.queries import (
     Slots,
 )
 from protocol.refusal import SelfTestPart
+from protocol.request import Done, Request
 from protocol.sealed import Sealed
 from protocol.statements import EpochTaken, LockNonce, PutEpoch, PutTime, TimeTaken
 from protocol.values import Head, Slot
 from svcport.errors import FailedError, Reason
 from svcport.locks.line import UploadEnd, raise_speed, upload
 from svcport.locks.session import (
+    HELLO_PATIENCE_S,
     Link,
     LockAnchors,
     Session,
+    SessionLostError,
     open_session,
 )
 from svcport.locks.snapshot import LockKind, SlotView, Snapshot
-from svcport.transport.clock import SystemClock
 from svcport.transport.port import (
     FIRST_BAUD,
     LinkLostError,
     Transport,
-    open_port,
 )
 
 log = logging.getLogger(__name__)
 
 BOOT_DEADLINE_S: Final = 45.0
 """Longest wait for a lock to come back after a reset: boot, verification, radio start."""
-
-BUSY_PATIENCE_S: Final = 1.5
-"""A killed program's port is let go a moment later; until then it counts as busy."""
 
 AWAY: Final = (Reason.NO_LOCK, Reason.LINK_LOST, Reason.PORT_BUSY)
 """What a port says while its lock restarts."""
@@ -87,51 +85,32 @@ Opener = Callable[[str], Transport]
 
 
 class ServicePortLock:
-    """One lock at one port. Made by `connect`; after a reset, `come_back` opens a new session."""
+    """One lock at one open port. After a reset, `come_back` opens a new session."""
 
-    def __init__(self, anchors: LockAnchors, transport: Transport, opener: Opener) -> None:
+    def __init__(
+        self,
+        anchors: LockAnchors,
+        transport: Transport,
+        opener: Opener,
+        patience_s: float = HELLO_PATIENCE_S,
+    ) -> None:
+        """Shake hands and judge the lock's certificate; nobody is authenticated yet.
+
+        Raises:
+            NoLockError, LockIdentityError, FailedError: see `open_session`.
+        """
         self.port = transport.name
         self._anchors = anchors
         self._opener = opener
         self._link = Link(transport)
         self._auth: Callable[[bytes], Auth] | None = None
         self._proved: int | None = None
-        self.session = open_session(self._link, anchors)
+        self.session = open_session(self._link, anchors, patience_s=patience_s)
 
-    @classmethod
-    def connect(
-        cls, port: str, anchors: LockAnchors, *, wait_s: float = 0.0, opener: Opener = open_port
-    ) -> Self:
-        """Open the port, shake hands, judge the lock's certificate; nobody is authenticated yet.
-
-        Args:
-            port: device name or pyserial URL.
-            anchors: whom to believe about locks.
-            wait_s: how long to wait for a port, or a lock at it, to appear.
-            opener: opens the port.
-
-        Raises:
-            NoLockError, PortBusyError, LockIdentityError, FailedError: see `open_session`.
-        """
-        clock = SystemClock()
-        started = clock.now()
-        patience = {Reason.NO_LOCK: wait_s, Reason.PORT_BUSY: max(wait_s, BUSY_PATIENCE_S)}
-        while True:
-            try:
-                return cls._attempt(port, anchors, opener)
-            except FailedError as error:
-                if clock.now() >= started + patience.get(error.reason, 0.0):
-                    raise
-            clock.sleep(0.1)
-
-    @classmethod
-    def _attempt(cls, port: str, anchors: LockAnchors, opener: Opener) -> Self:
-        transport = opener(port)
-        try:
-            return cls(anchors, transport, opener)
-        except BaseException:
-            transport.close()
-            raise
+    @property
+    def kind(self) -> LockKind:
+        """See Lock."""
+        return LockKind.SERVICE_PORT
 
     @property
     def serial(self) -> str:
@@ -364,11 +343,11 @@ class ServicePortLock:
 
     def activate(self) -> None:
         """Boot the committed image on trial; the lock resets."""
-        self.session.call(Activate(), "start the new image on trial")
+        self._call_to_reset(Activate(), "start the new image on trial")
 
     def roll_back(self, request: Rollback) -> None:
         """Boot the other slot's image on trial; the lock resets."""
-        self.session.call(request, "go back to the other image")
+        self._call_to_reset(request, "go back to the other image")
 
     def self_test(self) -> SelfTestPart:
         """Parts that fail; zero if all pass."""
@@ -380,7 +359,13 @@ class ServicePortLock:
 
     def reset(self) -> None:
         """Reset the lock; an image on trial is given up."""
-        self.session.call(Reset(), "reset")
+        self._call_to_reset(Reset(), "reset")
+
+    def _call_to_reset(self, request: Request[Done], doing: str) -> None:
+        """Ask for what resets the lock. Without a session it has been reset: whether by this, as
+        where the answer was lost, is seen when it has come back."""
+        with contextlib.suppress(SessionLostError):
+            self.session.call(request, doing)
 
 
 def _strange(message: str) -> FailedError:

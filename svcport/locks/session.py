@@ -46,14 +46,21 @@ HELLO_PATIENCE_S: Final = 8.0
 REQUEST_DEADLINE_S: Final = 15.0
 """Longest wait for one answer, resends included."""
 
-RESEND_FLOOR_S: Final = 0.5
-"""Shortest silence before a resend: adapter latency, and a lock busy verifying an image."""
+CALM_S: Final = 0.5
+"""Silence borne beyond the bytes' own time: adapter latency, and a lock busy verifying an image."""
+
+LOSSY_S: Final = 0.05
+"""The same beyond two measured round trips on a line that has damaged something, where a request
+has to go many times: one that the lock still works on only costs it a look into its cache."""
 
 LONGEST_WAIT_S: Final = 60
 """Seconds that a lock makes everybody wait, at most, after AUTHs that failed."""
 
-LARGEST_EXCHANGE: Final = 2200
-"""Bytes of the largest request and reply together, as frames."""
+LARGEST_REPLY: Final = 1100
+"""Bytes of the largest reply, as a frame."""
+
+BITS_A_BYTE: Final = 10
+"""8N1: a start bit, eight of data, a stop bit."""
 
 LOCK_GIVES_UP_S: Final = 3.0
 """A lock at a raised speed that hears nothing good for this long is back at 115200."""
@@ -101,10 +108,14 @@ class Link:
         self._waiting: deque[Frame] = deque()
 
     @property
+    def damaged(self) -> int:
+        """Frames that are known to have been damaged or lost on the way, either way."""
+        return self.repeated + self._decoder.dropped
+
+    @property
     def clean_bytes(self) -> int:
         """Bytes that went both ways without a damaged or a repeated frame; 0 after the first."""
-        clean = not self.repeated and not self._decoder.dropped
-        return self.sent + self.heard if clean else 0
+        return 0 if self.damaged else self.sent + self.heard
 
     @property
     def unanswered_s(self) -> float:
@@ -194,6 +205,7 @@ class Session:
         self.handshake_hash = opened.keys.handshake_hash
         self.head = Head(0, bytes(32))
         self._channel = HostChannel(opened.keys)
+        self._round_s = CALM_S
 
     def authenticate(self, auth: Callable[[bytes], Auth]) -> None:
         """Prove who asks; `auth` signs the handshake hash. LockRefusedError if the lock says no.
@@ -253,16 +265,17 @@ class Session:
     def _exchange(self, plaintext: bytes, doing: str) -> bytes:
         self.link.keep_pace()
         frame = self._seal(plaintext, doing)
-        clock = self.link.clock
-        deadline = clock.now() + REQUEST_DEADLINE_S
+        clock, repeated = self.link.clock, self.link.repeated
+        started = clock.now()
+        deadline = started + REQUEST_DEADLINE_S
         self.link.send(frame)
-        resend_at = clock.now() + self._patience_s
+        resend_at = started + self._patience_s(len(frame))
         while (now := clock.now()) < deadline:
             if now >= resend_at:
                 self.link.fall_back()
                 self.link.repeated += 1
                 self.link.send(self._channel.resend(), again=True)
-                resend_at = now + self._patience_s
+                resend_at = now + self._patience_s(len(frame))
             answer = self.link.poll(min(resend_at, deadline) - now)
             if answer is None:
                 continue
@@ -270,13 +283,21 @@ class Session:
                 raise SessionLostError(f"the lock has dropped the session while asked to {doing}")
             reply = self._receive(answer)
             if reply is not None:
+                if self.link.repeated == repeated:
+                    self._measure(clock.now() - started, len(frame) + len(answer.body))
                 return reply
         raise LinkLostError(f"no answer within {REQUEST_DEADLINE_S:.0f} s when asked to {doing}")
 
-    @property
-    def _patience_s(self) -> float:
-        """How long silence is borne before a request goes again."""
-        return RESEND_FLOOR_S + LARGEST_EXCHANGE * 10 / self.link.baud
+    def _measure(self, took_s: float, size: int) -> None:
+        """Note what an exchange took beyond its bytes' own time; the longest of late counts."""
+        beyond_s = max(0.0, took_s - size * BITS_A_BYTE / self.link.baud)
+        self._round_s = min(CALM_S, max(beyond_s, self._round_s * 0.7))
+
+    def _patience_s(self, size: int) -> float:
+        """How long silence is borne before a request of `size` bytes goes again."""
+        wire_s = (size + LARGEST_REPLY) * BITS_A_BYTE / self.link.baud
+        lossy = self.link.damaged > 0
+        return wire_s + (min(CALM_S, LOSSY_S + 2 * self._round_s) if lossy else CALM_S)
 
     def _seal(self, plaintext: bytes, doing: str) -> bytes:
         try:
@@ -293,6 +314,13 @@ class Session:
             return self._channel.receive(frame)
         except ChannelError as error:
             raise LinkLostError(f"the session broke: {error}") from error
+
+
+def answers_hello(link: Link, patience_s: float) -> bool:
+    """Whether a service-port lock is there, which is all that a HELLO tells."""
+    handshake = HostHandshake(os.urandom(HELLO_RANDOM_SIZE), os.urandom(KEY_SIZE))
+    hello = Frame(FrameType.HELLO, 0, handshake.hello())
+    return link.ask(hello, FrameType.HELLO_REPLY, patience_s) is not None
 
 
 def open_session(

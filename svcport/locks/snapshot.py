@@ -17,6 +17,8 @@ class LockKind(StrEnum):
     """The kinds of device that svcport knows."""
 
     SERVICE_PORT = "service-port"
+    MCUBOOT_RECOVERY = "mcuboot-recovery"
+    ZEPHYR_SMP = "zephyr-smp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,33 +8,30 @@ from svcport.catalogue.advisory import Advisory
 from svcport.diagnosis.findings import KnownTrouble
 from svcport.diagnosis.findings import diagnose as judge
 from svcport.errors import Outcome
-from svcport.operations.installation import Installation, Target
-from svcport.operations.progress import Progress
 from svcport.operations.report import Report
-from svcport.operations.visit import Visit, visit
+from svcport.operations.visit import Visit
 
 
-def diagnose(inst: Installation, target: Target, progress: Progress) -> Report:
+def diagnose_lock(stay: Visit) -> Report:
     """Findings with their evidence, and the advisories that apply; `ok` whatever is found."""
-    with visit(inst, target, progress) as stay:
-        progress.step("reading the event log")
-        stay.snapshot = replace(stay.snapshot, events=stay.lock.recent_events())
-        progress.step("comparing with the vendor's advisories")
-        advisories = _advisories(stay)
-        known = [KnownTrouble(one.id, one.title, str(one.action)) for one in advisories]
-        findings = judge(stay.snapshot, known)
-        first = findings[0]
-        codes = ", ".join(finding.code for finding in findings)
-        return Report(
-            Outcome.OK,
-            f"lock {stay.lock.serial}: {codes}",
-            hint=first.action,
-            facts={
-                **stay.facts(),
-                "findings": [finding.as_json() for finding in findings],
-                "advisories": [_advisory_json(one) for one in advisories],
-            },
-        )
+    stay.progress.step("reading the event log")
+    stay.snapshot = replace(stay.snapshot, events=stay.lock.recent_events())
+    stay.progress.step("comparing with the vendor's advisories")
+    advisories = _advisories(stay)
+    known = [KnownTrouble(one.id, one.title, str(one.action)) for one in advisories]
+    findings = judge(stay.snapshot, known)
+    first = findings[0]
+    codes = ", ".join(finding.code for finding in findings)
+    return Report(
+        Outcome.OK,
+        f"lock {stay.lock.serial}: {codes}",
+        hint=first.action,
+        facts={
+            **stay.facts(),
+            "findings": [finding.as_json() for finding in findings],
+            "advisories": [_advisory_json(one) for one in advisories],
+        },
+    )
 
 
 def _advisories(stay: Visit) -> tuple[Advisory, ...]:

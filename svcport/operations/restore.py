@@ -12,33 +12,27 @@ from svcport.authorisation.policy import Permit
 from svcport.errors import Outcome, RefusedError
 from svcport.locks.snapshot import Snapshot
 from svcport.operations.act import opening_trial, record_intent, under_way
-from svcport.operations.installation import Installation, Target
 from svcport.operations.measuring import runs_confirmed
 from svcport.operations.plan import Plan, Powers, plan_restore
-from svcport.operations.progress import Progress
 from svcport.operations.report import Report, refusals_json
 from svcport.operations.settle import settle
 from svcport.operations.source import ChosenImage, choose
 from svcport.operations.transfer import Tally, bring, encode_ahead
 from svcport.operations.trial import Finished, finish_trial, try_and_confirm
-from svcport.operations.visit import Visit, visit
+from svcport.operations.visit import Visit
 
 
-def restore(
-    inst: Installation,
-    target: Target,
-    progress: Progress,
+def restore_lock(
+    stay: Visit,
     *,
     image: Path | None = None,
     version: str | None = None,
     dry_run: bool = False,
 ) -> Report:
-    """Bring an image onto the lock at `target`.
+    """Bring an image onto the lock.
 
     Args:
-        inst: the opened home.
-        target: which lock.
-        progress: told what is being done.
+        stay: the visit.
         image: a file; else `version` of the catalogue; else what the catalogue approves.
         version: see `image`.
         dry_run: only say what would be done.
@@ -46,25 +40,24 @@ def restore(
     Raises:
         SvcportError: see docs/contract.md; what it means for the lock is its class.
     """
-    with visit(inst, target, progress) as stay:
-        progress.step("choosing the image")
-        chosen = choose(inst, stay.snapshot, file=image, version=version)
-        if dry_run:
-            return _dry_run(stay, chosen)
-        if stay.snapshot.running_digest != chosen.image.digest:
-            encode_ahead(stay, chosen.image)
-            stay.lock.raise_speed(stay.snapshot.max_baud)
-        settle(stay)
-        before = before_json(stay.snapshot)
-        if runs_confirmed(stay, chosen.image.digest, chosen.image.data):
-            return _nothing_to_do(stay, chosen, before)
-        finished = finish_trial(stay, chosen.image.digest, (Op.UPDATE, Op.RESTORE))
-        if finished is not None:
-            return _done(stay, chosen, before, finished, None)
-        mine = powers(stay)
-        permit = mine.permit(_plan(stay, chosen, mine))
-        finished, tally = _act(stay, chosen.image, permit)
-        return _done(stay, chosen, before, finished, tally)
+    stay.progress.step("choosing the image")
+    chosen = choose(stay.inst, stay.snapshot, file=image, version=version)
+    if dry_run:
+        return _dry_run(stay, chosen)
+    if stay.snapshot.running_digest != chosen.image.digest:
+        encode_ahead(stay, chosen.image)
+        stay.lock.raise_speed(stay.snapshot.max_baud)
+    settle(stay)
+    before = before_json(stay.snapshot)
+    if runs_confirmed(stay, chosen.image.digest, chosen.image.data):
+        return _nothing_to_do(stay, chosen, before)
+    finished = finish_trial(stay, chosen.image.digest, (Op.UPDATE, Op.RESTORE))
+    if finished is not None:
+        return _done(stay, chosen, before, finished, None)
+    mine = powers(stay)
+    permit = mine.permit(_plan(stay, chosen, mine))
+    finished, tally = _act(stay, chosen.image, permit)
+    return _done(stay, chosen, before, finished, tally)
 
 
 def powers(stay: Visit) -> Powers:

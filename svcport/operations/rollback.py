@@ -9,19 +9,15 @@ from protocol.values import ActResult, Op, SlotState
 from svcport.authorisation.policy import Permit
 from svcport.errors import Outcome
 from svcport.operations.act import opening, record_intent, under_way
-from svcport.operations.installation import Installation, Target
 from svcport.operations.plan import Plan, Powers, plan_rollback
-from svcport.operations.progress import Progress
 from svcport.operations.report import Report
 from svcport.operations.restore import before_json, dry_run_report, powers
 from svcport.operations.settle import settle
 from svcport.operations.trial import Finished, finish_trial, try_and_confirm
-from svcport.operations.visit import Visit, visit
+from svcport.operations.visit import Visit
 
 
-def rollback(
-    inst: Installation, target: Target, progress: Progress, *, dry_run: bool = False
-) -> Report:
+def rollback_lock(stay: Visit, *, dry_run: bool = False) -> Report:
     """Bring the other slot's image back; both slots and both counters are read first.
 
     Raises:
@@ -29,21 +25,20 @@ def rollback(
             `battery-low`, or no permit.
         SvcportError: see docs/contract.md.
     """
-    with visit(inst, target, progress) as stay:
-        if _is_done(stay):
-            return _nothing_to_do(stay)
-        if dry_run:
-            return dry_run_report(stay, _plan(stay, powers(stay)))
-        settle(stay)
-        before = before_json(stay.snapshot)
-        running = stay.snapshot.running
-        if stay.snapshot.on_trial and running is not None and running.digest is not None:
-            finished = finish_trial(stay, running.digest, (Op.ROLLBACK,))
-            if finished is not None:
-                return _done(stay, before, finished)
-        mine = powers(stay)
-        permit = mine.permit(_plan(stay, mine))
-        return _done(stay, before, _act(stay, permit))
+    if _is_done(stay):
+        return _nothing_to_do(stay)
+    if dry_run:
+        return dry_run_report(stay, _plan(stay, powers(stay)))
+    settle(stay)
+    before = before_json(stay.snapshot)
+    running = stay.snapshot.running
+    if stay.snapshot.on_trial and running is not None and running.digest is not None:
+        finished = finish_trial(stay, running.digest, (Op.ROLLBACK,))
+        if finished is not None:
+            return _done(stay, before, finished)
+    mine = powers(stay)
+    permit = mine.permit(_plan(stay, mine))
+    return _done(stay, before, _act(stay, permit))
 
 
 def _plan(stay: Visit, mine: Powers) -> Plan:

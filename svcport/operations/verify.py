@@ -10,12 +10,10 @@ from protocol.values import SlotState
 from svcport.catalogue.release import Release
 from svcport.errors import FailedError, Outcome, Reason, RefusedError
 from svcport.locks.snapshot import SlotView
-from svcport.operations.installation import Installation, Target
-from svcport.operations.progress import Progress
 from svcport.operations.report import Report
 from svcport.operations.source import verified
 from svcport.operations.trial import parts_of
-from svcport.operations.visit import Visit, visit
+from svcport.operations.visit import Visit
 
 
 class Verdict(StrEnum):
@@ -40,34 +38,44 @@ class Check:
         return {"name": self.name, "result": str(self.result), "detail": self.detail}
 
 
-def verify(inst: Installation, target: Target, progress: Progress) -> Report:
+def verify_lock(stay: Visit) -> Report:
     """Whether what runs on the lock is an image that the vendor stands behind.
 
     The outcome is `differs` if any check fails, else `failed` if one could not be made, else `ok`.
     """
-    with visit(inst, target, progress) as stay:
-        progress.step("having the lock measure its running image")
-        checks = _checks(stay)
-        facts = {
-            **stay.facts(),
-            "checks": [check.as_json() for check in checks],
-            "reported": _reported(stay),
-        }
-        return _report(stay, checks, facts)
+    stay.progress.step("having the lock measure its running image")
+    checks = _checks(stay)
+    facts = {
+        **stay.facts(),
+        "checks": [check.as_json() for check in checks],
+        "reported": _reported(stay),
+    }
+    running = stay.snapshot.running
+    version = running.version if running else None
+    runs = f"runs {version}, as the vendor signed it"
+    hint = "svcport diagnose says what to do"
+    return verdict_report(f"lock {stay.lock.serial}", runs, checks, facts, hint)
 
 
-def _report(stay: Visit, checks: list[Check], facts: dict[str, Any]) -> Report:
-    serial = stay.lock.serial
+def verdict_report(
+    name: str, runs: str, checks: list[Check], facts: dict[str, Any], hint: str
+) -> Report:
+    """The report that `checks` come to.
+
+    Args:
+        name: of the lock, as in a sentence.
+        runs: what is said of it if all is well.
+        checks: each with the reason that its failure gives the report.
+        facts: the report's members.
+        hint: what to do if all is not well.
+    """
     for outcome, verdict in ((Outcome.DIFFERS, Verdict.FAIL), (Outcome.FAILED, Verdict.UNKNOWN)):
         wrong = [check for check in checks if check.result is verdict]
         if wrong:
             named = "; ".join(f"{check.name}: {check.detail}" for check in wrong)
-            message = f"lock {serial} does not verify: {named}"
-            hint = "svcport diagnose says what to do"
+            message = f"{name} does not verify: {named}"
             return Report(outcome, message, wrong[0].reason, hint, facts)
-    running = stay.snapshot.running
-    version = running.version if running else None
-    return Report(Outcome.OK, f"lock {serial} runs {version}, as the vendor signed it", facts=facts)
+    return Report(Outcome.OK, f"{name} {runs}", facts=facts)
 
 
 def _checks(stay: Visit) -> list[Check]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from svcport.errors import FailedError, Reason, Refusal, RefusedError, SvcportError
-from svcport.locks.errors import NoLockError
+from svcport.errors import Reason, Refusal, RefusedError, SvcportError
 from svcport.locks.service_port import ServicePortLock
 from svcport.locks.snapshot import Snapshot
 from svcport.operations.admission import (
@@ -20,15 +18,13 @@ from svcport.operations.admission import (
     bring_time,
     check_serial,
 )
-from svcport.operations.installation import Installation, Target
+from svcport.operations.finding import find, records_first, wrong_kind
+from svcport.operations.installation import Installation
 from svcport.operations.progress import Progress
 from svcport.operations.report import refusals_json, with_facts
-from svcport.transport.adapters import found_ports
+from svcport.operations.workplace import Target
 
 log = logging.getLogger(__name__)
-
-SCAN_LIMIT: Final = 64
-"""Most ports tried when none is named."""
 
 
 @dataclass(slots=True)
@@ -71,18 +67,25 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visit(inst: Installation, target: Target, progress: Progress) -> Iterator[Visit]:
-    """Find the lock, check that it is the expected one, authenticate, take a snapshot.
+def visit(
+    inst: Installation, target: Target, progress: Progress, lock: ServicePortLock | None = None
+) -> Iterator[Visit]:
+    """Check that it is the expected lock, authenticate, take a snapshot.
+
+    Args:
+        inst: the opened home.
+        target: which lock.
+        progress: told what is being done.
+        lock: the one that was found there; it is let go at the end. None: find it.
 
     Raises:
         RefusedError: `several-locks`, `wrong-lock`, `credential-expired`, `revoked`, `no-permit`.
         SvcportError: whatever stands in the way.
     """
-    with _records_first(inst):
-        admit(inst)
-        progress.step("looking for the lock")
-        lock = _connect(inst, target)
+    lock = lock or find_service_port(inst, target, progress)
     try:
+        with records_first(inst):
+            admit(inst)
         admit_records(inst)
         _expect(lock, target)
         check_serial(inst, lock.serial)
@@ -97,6 +100,15 @@ def visit(inst: Installation, target: Target, progress: Progress) -> Iterator[Vi
     lock.close()
 
 
+def find_service_port(inst: Installation, target: Target, progress: Progress) -> ServicePortLock:
+    """The service-port lock at the target; FailedError (`lock-refused`) for any other kind."""
+    lock = find(inst, target, progress)
+    if isinstance(lock, ServicePortLock):
+        return lock
+    lock.drop()
+    raise wrong_kind(lock)
+
+
 def _enter(inst: Installation, target: Target, lock: ServicePortLock, progress: Progress) -> Visit:
     progress.step(f"opening a session with lock {lock.serial}")
     lock.authenticate(inst.auth)
@@ -109,61 +121,6 @@ def _enter(inst: Installation, target: Target, lock: ServicePortLock, progress: 
     for warning in warnings:
         stay.warn(warning)
     return stay
-
-
-@contextlib.contextmanager
-def _records_first(inst: Installation) -> Iterator[None]:
-    """What is done while the records are opened: if they are damaged, nothing else matters."""
-    try:
-        yield
-    except SvcportError:
-        inst.require_records()
-        raise
-
-
-def _connect(inst: Installation, target: Target) -> ServicePortLock:
-    if target.port is not None:
-        return ServicePortLock.connect(
-            target.port, inst.anchors, wait_s=target.wait_s, opener=inst.opener
-        )
-    ports = [port.device for port in found_ports() if port.known][:SCAN_LIMIT]
-    if not ports:
-        raise FailedError(
-            Reason.NO_LOCK,
-            "this computer has no serial adapter that svcport knows",
-            hint="plug the service cable in, or name the port with --port; svcport ports lists all",
-        )
-    if len(ports) == 1:
-        return ServicePortLock.connect(
-            ports[0], inst.anchors, wait_s=target.wait_s, opener=inst.opener
-        )
-    locks = [lock for lock in _try_all(inst, ports) if lock is not None]
-    if len(locks) == 1:
-        return locks[0]
-    for lock in locks:
-        lock.drop()
-    if not locks:
-        raise NoLockError(", ".join(ports), 0, 0)
-    named = ", ".join(f"{lock.serial} at {lock.port}" for lock in locks)
-    raise with_facts(
-        RefusedError(
-            Reason.SEVERAL_LOCKS,
-            f"{len(locks)} locks answer: {named}",
-            hint="name one with --port, or use --all",
-        ),
-        locks=[{"serial": lock.serial, "port": lock.port} for lock in locks],
-    )
-
-
-def _try_all(inst: Installation, ports: list[str]) -> Iterator[ServicePortLock | None]:
-    def attempt(port: str) -> ServicePortLock | None:
-        try:
-            return ServicePortLock.connect(port, inst.anchors, opener=inst.opener)
-        except FailedError:
-            return None
-
-    with ThreadPoolExecutor(len(ports)) as pool:
-        yield from pool.map(attempt, ports)
 
 
 def _expect(lock: ServicePortLock, target: Target) -> None:

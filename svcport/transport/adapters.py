@@ -46,6 +46,17 @@ class FoundPort:
             return "serial adapter: tried when no --port is given"
         return "not a known adapter: name it with --port to use it"
 
+    def as_json(self) -> dict[str, str | bool | None]:
+        """The port as a member of `ports[]`."""
+        return {
+            "port": self.device,
+            "adapter": self.adapter,
+            "usb_path": self.usb_path or None,
+            "adapter_serial": self.adapter_serial or None,
+            "known": self.known,
+            "verdict": self.verdict,
+        }
+
 
 def found_ports() -> tuple[FoundPort, ...]:
     """Every serial port, by device name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fuzz import (
+    captures,
     documents,
     firmware,
     hostile,
@@ -27,5 +28,6 @@ _ROOMS = (
     documents,
     hostile,
     lockplay,
+    captures,
 )
 HARNESSES: dict[str, Harness] = {one.name: one for room in _ROOMS for one in room.HARNESSES}

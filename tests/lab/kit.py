@@ -14,6 +14,7 @@ from svcport.authorisation.credentials import Credential
 from svcport.authorisation.trust import Trust
 from svcport.home import Home
 from svcport.lab.run import run_lab
+from svcport.locks.finding import find_lock
 from svcport.locks.service_port import ServicePortLock
 from svcport.locks.session import LockAnchors
 from svcport.locks.snapshot import Snapshot
@@ -67,7 +68,8 @@ def connect(directory: Path, port: str) -> ServicePortLock:
         return Auth(credential.issuer_bytes, credential.technician_bytes, signature)
 
     anchors = LockAnchors(trust.realm, trust.manufacturer)
-    lock = ServicePortLock.connect(port, anchors, wait_s=5)
+    lock = find_lock(port, anchors, wait_s=5)
+    assert isinstance(lock, ServicePortLock)
     try:
         lock.authenticate(auth)
     except BaseException:

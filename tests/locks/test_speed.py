@@ -12,8 +12,8 @@ from protocol.queries import Battery, SetBaud
 from svcport.errors import Outcome
 from svcport.locks import line, service_port
 from svcport.locks.service_port import ServicePortLock
-from svcport.operations.installation import Target
 from svcport.operations.visit import Visit, visit
+from svcport.operations.workplace import Target
 from svcport.simulator.board import Board
 from svcport.transport.port import FIRST_BAUD, LinkLostError
 
@@ -163,7 +163,7 @@ def test_a_lock_that_went_back_while_it_was_asked_is_found_there(technician: Tec
 def test_a_killed_hosts_lock_answers_the_next_one_within_seconds(technician: Technician) -> None:
     clock = technician.cable.clock
     with technician.world.installation() as inst:
-        lock = ServicePortLock.connect("P0", inst.anchors, opener=inst.opener)
+        lock = ServicePortLock(inst.anchors, inst.opener("P0"), inst.opener)
         lock.authenticate(inst.auth)
         lock.session.call(SetBaud(FAST), "change the speed")
         lock._link.set_baud(FAST)

@@ -12,9 +12,9 @@ from svcport.authorisation.tickets import ticket_file
 from svcport.errors import Outcome, Reason, RefusedError
 from svcport.locks.errors import LockRefusedError
 from svcport.locks.service_port import ServicePortLock
-from svcport.operations.installation import Target
 from svcport.operations.progress import Silent
 from svcport.operations.visit import visit
+from svcport.operations.workplace import Target
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sweep.starts import room, start
 from sweep.wire import Killed
 from sweep.yard import Ended, Yard
 
-from svcport.cli import main
+from svcport.cli import signals
 
 FLOWS: Final = ("first", "raise", "rollback", "confirm-raise", "resume")
 
@@ -62,7 +62,7 @@ def run_terminate(name: str, parts: list[str]) -> str:
     """`sigterm/FLOW/step/NUMBER`: a real signal, handled as the command line handles it."""
     flow, _step, number = parts
     yard = _yard(flow)
-    before = signal.signal(signal.SIGTERM, main._terminate)
+    before = signal.signal(signal.SIGTERM, signals.terminate)
     try:
         ended = _at_step(yard, int(number), lambda: signal.raise_signal(signal.SIGTERM))
     finally:

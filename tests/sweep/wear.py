@@ -17,7 +17,7 @@ from svcport.authorisation.issuer.signing import TicketOrder, make_counter_ticke
 from svcport.authorisation.tickets import ticket_file, ticket_file_name
 from svcport.authorisation.times import unix
 from svcport.lab.vendor import EPOCH, TrainingVendor
-from svcport.operations import restore
+from svcport.operations import commands
 from svcport.simulator.flash import (
     FLASH_SIZE,
     NVM_ADDRESS,
@@ -69,7 +69,7 @@ def wear_of(acts: int) -> list[Wear]:
     before = list(yard.flash.erases)
     for number in range(acts):
         _put_another_image(yard)
-        ended = yard.attempt(restore.restore, version=_VERSIONS[number % 2])
+        ended = yard.attempt(commands.restore, version=_VERSIONS[number % 2])
         if ended.outcome != "ok":
             raise Broken(Promise.AGAIN, f"act {number + 1} ends {ended}")
     yard.close()

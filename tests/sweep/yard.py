@@ -22,9 +22,10 @@ from sweep.wire import Hang, Killed, Trouble, Wire
 
 from svcport.errors import SvcportError
 from svcport.home import Home
-from svcport.operations import reconcile, restore, rollback
-from svcport.operations.installation import Installation, Target
+from svcport.operations import commands
+from svcport.operations.installation import Installation
 from svcport.operations.report import Report
+from svcport.operations.workplace import Target
 from svcport.simulator.board import Board
 from svcport.simulator.flash import SLOT_ADDRESS, SLOT_SIZE, NorFlash
 
@@ -145,14 +146,14 @@ class Yard:
     def go(self, trouble: Trouble | None = None, **options: Any) -> Ended:
         """The flow's own command."""
         flow = self.start.flow
-        command = {"restore": restore.restore, "rollback": rollback.rollback}[flow.command]
+        command = {"restore": commands.restore, "rollback": commands.rollback}[flow.command]
         if flow.image is not None:
             options["image"] = self.start.image_file(flow.image)
         return self.attempt(command, trouble, **options)
 
     def reconcile(self) -> Ended:
         """`svcport reconcile`."""
-        return self.attempt(reconcile.reconcile)
+        return self.attempt(commands.reconcile)
 
     def die(self) -> None:
         """SIGKILL here: the home stays as it is at this moment, the port is let go."""

@@ -1,0 +1,1 @@
+"""What went over a port, decoded for a bug report, with nothing secret left in it."""
