@@ -142,7 +142,9 @@ def _setup(document: Document) -> Iterator[Block]:
 def _audit_list(document: Document) -> Iterator[Block]:
     listed = document.get("list") or ()
     if listed:
-        columns = tuple(dict.fromkeys(key for entry in listed for key in entry))
+        every = dict.fromkeys(key for entry in listed for key in entry)
+        told = any(entry.get("assurance") is not None for entry in listed)
+        columns = tuple(key for key in every if told or key != "assurance")
         yield Table.of(
             columns,
             (["-" if entry.get(k) is None else str(entry[k]) for k in columns] for entry in listed),

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from svcport.simulator.board import Board
 from svcport.simulator.flash import SLOT_ADDRESS, SLOT_SIZE, NorFlash
 
 PORT = "P0"
+OPENING_S = 10.0
 _numbers = itertools.count()
 
 
@@ -156,7 +158,14 @@ class Yard:
         return self.attempt(commands.reconcile)
 
     def die(self) -> None:
-        """SIGKILL here: the home stays as it is at this moment, the port is let go."""
+        """SIGKILL here: the home stays as it is at this moment, the port is let go.
+
+        A ledger that is being opened beside is let finish: a copy of it in the making would be of
+        several moments. Kills at its own writes are cases of their own, in its own thread.
+        """
+        for thread in threading.enumerate():
+            if thread.name == "records" and thread is not threading.current_thread():
+                thread.join(OPENING_S)
         self.wire.dead = True
         left = Home(self.room / f"home{next(_numbers)}")
         shutil.copytree(self.home.root, left.root, symlinks=True)

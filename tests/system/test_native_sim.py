@@ -1,4 +1,4 @@
-"""Zephyr's servers on a pseudo terminal: every framing and buffer size, as technicians meet them."""
+"""Zephyr servers on a pseudo terminal: every framing and buffer size, as technicians meet them."""
 
 from __future__ import annotations
 
