@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import firmware
+from uploads import cpu_s
 
 SVCPORT: Final = [sys.executable, "-m", "svcport"]
 RELEASES: Final = 3
 """Releases that matter: what the other slot holds, what runs, what is approved."""
+
+_BYTE_CODE: Final = tempfile.TemporaryDirectory(prefix="svcport-bytecode-")
+"""Where Python keeps what it has compiled, as long as this process runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class Wire:
 
     def __str__(self) -> str:
         return f"{self.baud} baud, {self.latency_ms} ms"
+
+
+UNPACED: Final = Wire(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +78,21 @@ class Done:
         return transfer
 
 
+def as_installed() -> dict[str, str]:
+    """The environment of an installed program, whose byte code is kept.
+
+    A checkout's may not be (PYTHONDONTWRITEBYTECODE), and every start would compile all sources.
+    """
+    kept = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": _BYTE_CODE.name}
+
+
 def svcport(*arguments: str | Path, prefix: Sequence[str] = ()) -> Done:
     """One svcport command; RuntimeError with what it said if it fails."""
     command = [*(prefix or SVCPORT), "--json", *map(str, arguments)]
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=complained)
+        process = subprocess.Popen(command, stdout=said, stderr=complained, env=as_installed())
         _pid, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -118,6 +134,7 @@ class BenchLab:
         how = ("--seed", "benchmark", "--condition", condition, "--locks", str(locks))
         svcport("lab", "init", self._lab, *how, *given)
         svcport("--home", self._home, "setup", "--from", self._lab / "technician")
+        self.restore(UNPACED)  # not measured: afterwards all byte code is there
 
     @contextlib.contextmanager
     def copy(self) -> Iterator[tuple[Path, Path]]:
@@ -144,38 +161,39 @@ class Served:
 
     def cpu_s(self) -> float:
         """Processor time that the serving processes have used so far; Linux only, else 0."""
-        return sum(_cpu_s(process.pid) for process in self.processes)
+        return sum(cpu_s(process.pid) for process in self.processes)
 
 
 @contextlib.contextmanager
 def served(
-    lab: Path, wire: Wire, *, profile: str = "instant", processes: int = 1
+    lab: Path,
+    wire: Wire,
+    *,
+    profile: str = "instant",
+    processes: int = 1,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Served]:
-    """All locks of a lab, dealt out to so many processes."""
+    """All locks of a lab, dealt out to so many processes.
+
+    `prefix` stands for svcport, as in `svcport`; a `{}` in its words is the process's number.
+    """
     serials = sorted(path.name for path in (lab / "locks").iterdir())
     pace = ["--baud", str(wire.baud), "--latency-ms", str(wire.latency_ms), "--profile", profile]
     found = Served([], [])
     with contextlib.ExitStack() as stack:
-        for number in range(processes):
+        for number in range(min(processes, len(serials))):
             mine = serials[number::processes]
             chosen = [word for serial in mine for word in ("--lock", serial)]
-            command = [*SVCPORT, "lab", "run", str(lab), "--listen", "127.0.0.1:0", *pace, *chosen]
+            start = [word.format(number) for word in prefix] or SVCPORT
+            command = [*start, "lab", "run", str(lab), "--listen", "127.0.0.1:0", *pace, *chosen]
             process = stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=as_installed())
             )
             stack.callback(process.terminate)
             assert process.stdout is not None
             found.processes.append(process)
             found.ports.extend(json.loads(process.stdout.readline())["port"] for _ in mine)
         yield found
-
-
-def _cpu_s(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def noise(count: int = RELEASES) -> list[bytes]:

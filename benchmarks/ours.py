@@ -7,12 +7,9 @@ acknowledgement, less one link latency. Bytes are those of the image as shipped.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +18,18 @@ from pathlib import Path
 from typing import Final
 
 import firmware
-from benchlab import BenchLab, Done, Wire, noise, served, svcport, upload_ratio, upload_s
+from benchlab import (
+    UNPACED,
+    BenchLab,
+    Done,
+    Wire,
+    as_installed,
+    noise,
+    served,
+    svcport,
+    upload_ratio,
+    upload_s,
+)
 from pacedlink import PacedLink, running, tcp_end
 from rows import Row, Want
 
@@ -38,16 +46,9 @@ SLOW: Final = 115_200
 """Runs at this speed leave processors idle, so that those of one row are made side by side."""
 
 BENCH: Final = Wire(921_600, 1)
-UNPACED: Final = Wire(0, 0)
 CONNECT_S: Final = 30
 BENCHES: Final = (32, 64)
-LOCK_PROCESSES: Final = 8
-PROFILED_LOCKS: Final = 32
-SATURATED: Final = 0.9
-"""A share of all processors that says that they are what bounds."""
-
 STARTS: Final = 7
-MB: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,83 +228,6 @@ def command(job: Job) -> Iterator[Row]:
     )
 
 
-def many(job: Job) -> Iterator[Row]:
-    """Benches of simulated locks on the same processors."""
-    for count in job.benches:
-        root = job.root / f"bench{count}"
-        payloads = [*noise(2), firmware.firmware()]
-        lab = BenchLab(root, payloads, condition="dead", locks=count)
-        done = [_bench(lab) for _run in range(min(job.runs, 3 if count <= PROFILED_LOCKS else 1))]
-        yield from _bench_rows(count, done)
-        if count == min(job.benches):
-            yield _profile_row(lab, count)
-
-
-def _bench(lab: BenchLab, prefix: Sequence[str] = ()) -> Done:
-    with lab.copy() as (folder, home), served(folder, BENCH, processes=LOCK_PROCESSES) as locks:
-        ports = [word for port in locks.ports for word in ("--port", port)]
-        before = locks.cpu_s()
-        done = svcport("--home", home, "restore", *ports, prefix=prefix)
-        return Done(done.wall_s, done.cpu_s, done.documents, locks.cpu_s() - before)
-
-
-def _bench_rows(count: int, done: Sequence[Done]) -> Iterator[Row]:
-    group = _bench_group(count)
-    megabytes = done[0].documents[0]["transfer"]["image_bytes"] / MB
-    yield Row(
-        group,
-        f"{count} locks: host's processor time for a lock and MB",
-        [one.cpu_s / count / megabytes for one in done],
-        "s",
-        note=f"{done[0].cpu_s / count:.3f} s a lock; "
-        f"a simulated lock itself {done[0].locks_cpu_s / count:.3f} s",
-    )
-    busy = max((one.cpu_s + one.locks_cpu_s) / one.wall_s for one in done)
-    cores = os.cpu_count() or 1
-    yield Row(
-        group,
-        f"{count} locks: wire filled, mean of the upload phases",
-        [_filled(one) for one in done],
-        want=Want.AT_LEAST,
-        goal=0.95,
-        bound="bounded" if busy >= SATURATED * cores else "",
-        note=f"{done[0].wall_s:.1f} s whole command, {busy:.2f} of {cores} processors busy: "
-        f"host {done[0].cpu_s:.1f} s, locks {done[0].locks_cpu_s:.1f} s",
-    )
-
-
-def _filled(done: Done) -> float:
-    """Sum of the wires' rates while uploading, over the sum of the line rates."""
-    transfers = [report["transfer"] for report in done.documents]
-    rates = [one["wire_bytes"] / (one["seconds"] - BENCH.latency_ms / 1000) for one in transfers]
-    return float(sum(rates)) / len(rates) / BENCH.line_rate
-
-
-def _profile_row(lab: BenchLab, count: int) -> Row:
-    """Where the host's time goes, and how much of it while blocks are on their way."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "spent"
-        sampler = Path(__file__).with_name("sampler.py")
-        done = _bench(lab, [sys.executable, str(sampler), str(out)])
-        found = json.loads(out.read_text())
-    spent: dict[str, float] = found["functions"]
-    shown = ", ".join(f"{name} {seconds / count * 1e3:.0f} ms" for name, seconds in spent.items())
-    line_s = done.documents[0]["transfer"]["wire_bytes"] / BENCH.line_rate
-    needed = found["uploading_s"] / count / line_s
-    return Row(
-        _bench_group(count),
-        f"{count} locks: host's processors, uploading at line rate",
-        [needed * count],
-        "cores",
-        note=f"{found['uploading_s'] / count * 1e3:.0f} ms of a core a lock while it uploads; "
-        f"{done.cpu_s / count * 1e3:.0f} ms in all, most in {shown}",
-    )
-
-
-def _bench_group(count: int) -> str:
-    return f"{count} locks at once, {BENCH}, the same release, locks on the same processors"
-
-
 def startup(job: Job) -> Iterator[Row]:
     """`svcport --version` against what click alone costs."""
     script = Path(sys.executable).with_name("svcport")
@@ -326,5 +250,5 @@ def startup(job: Job) -> Iterator[Row]:
 
 def _wall_s(command: Sequence[str]) -> float:
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=as_installed())
     return time.perf_counter() - started

@@ -119,7 +119,7 @@ def _escaped(data: bytes) -> int:
 def smpclient(job: Job) -> Iterator[Row]:
     """SMP, to an ideal device and to MCUboot."""
     group = "smpclient 7.3.0, random 64 KiB / line rate"
-    python = _environment()
+    python = environment()
     if python is None:
         yield Row(group, "smpclient", skipped=f"{SMPCLIENT} could not be installed with pip")
         return
@@ -153,15 +153,15 @@ def _recovery_rows(job: Job, group: str, python: Path) -> Iterator[Row]:
                 yield Row(group, case, values, note=note if lost else "")
 
 
-def _environment() -> Path | None:
-    """The interpreter of an environment with smpclient, made once in the user's cache."""
-    folder = Path(platformdirs.user_cache_dir("svcport-benchmarks")) / SMPCLIENT
+def environment(requirement: str = SMPCLIENT) -> Path | None:
+    """The interpreter of an environment with one program, made once in the user's cache."""
+    folder = Path(platformdirs.user_cache_dir("svcport-benchmarks")) / requirement
     python = folder / "bin" / "python"
     ready = folder / "ready"
     if ready.exists():
         return python
     venv.create(folder, clear=True, with_pip=True)
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", SMPCLIENT]
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement]
     done = subprocess.run(pip, capture_output=True, check=False)
     if done.returncode:
         return None

@@ -1,10 +1,12 @@
 """Both ends of an SMP image upload for the comparison; runs in an environment of its own.
 
 Run there: python smppeer.py upload PORT BAUD console|raw BUFFER BYTES   (smpclient's own code)
+           python smppeer.py image URL console|raw|cobs BUFFER FILE      (smpclient's own code)
            python smppeer.py device console|raw BUFFER                   (on stdin and stdout)
 
 The device is ideal: it answers a request the moment its last byte is there, and keeps nothing.
-`upload` prints the seconds from the first request to the last answer.
+`upload` prints the seconds from the first request to the last answer; `image`, to a device at a
+TCP endpoint (socket://HOST:PORT), prints them and the bytes that were written meanwhile.
 """
 
 # mypy: ignore-errors
@@ -14,10 +16,12 @@ import asyncio
 import base64
 import binascii
 import os
+import socket
 import struct
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -130,6 +134,77 @@ async def upload(port: str, baud: int, framing: str, buffer: int, size: int) -> 
     return seconds
 
 
+class Endpoint:
+    """A TCP endpoint as smpclient uses a serial port, which cannot be one with it.
+
+    Its own tests put pyserial's `socket://` there, which gives one byte a read: slower than this.
+    """
+
+    out_waiting = 0
+
+    def __init__(self, url: str) -> None:
+        host, number = url.removeprefix("socket://").rsplit(":", 1)
+        self.port, self.written = url, 0
+        self._socket = socket.create_connection((host, int(number)), ANSWER_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.settimeout(None)
+
+    def write(self, data: bytes) -> None:
+        """All of it."""
+        self._socket.sendall(data)
+        self.written += len(data)
+
+    def read_all(self) -> bytes:
+        """What has come; nothing also if nothing ever will."""
+        try:
+            return self._socket.recv(65_536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        """Let it go."""
+        self._socket.close()
+
+
+def transport_of(framing: str, buffer: int) -> object:
+    """As smpclient fills a device's buffers best; 0: it asks for their size, on a console only."""
+    from smpclient.transport.serial import (
+        BufferSize,
+        Cobs,
+        SMPSerialRawTransport,
+        SMPSerialTransport,
+    )
+
+    match framing:
+        case "console":
+            return SMPSerialTransport(BufferSize(buffer)) if buffer else SMPSerialTransport()
+        case "cobs":
+            return SMPSerialRawTransport(mtu=buffer - 4, framing=Cobs())
+        case _:
+            return SMPSerialRawTransport(mtu=buffer - 4)
+
+
+async def send_image(url: str, framing: str, buffer: int, image: bytes) -> tuple[float, int]:
+    """Upload an image with smpclient; seconds and bytes written from the first chunk on."""
+    from smpclient import SMPClient
+
+    endpoint, transport = Endpoint(url), transport_of(framing, buffer)
+
+    async def connect(_address: str, _timeout_s: float) -> None:
+        transport._reset_state()  # noqa: SLF001 - what its own `connect` does
+        transport._conn = endpoint  # noqa: SLF001
+
+    transport.connect = connect
+    client = SMPClient(transport, url, timeout_s=ANSWER_S)
+    await client.connect()
+    started, before = time.perf_counter(), endpoint.written
+    async for _offset in client.upload(image):
+        pass
+    seconds = time.perf_counter() - started
+    await client.disconnect()
+    return seconds, endpoint.written - before
+
+
 def main() -> None:
     """One end."""
     match sys.argv[1:]:
@@ -137,6 +212,8 @@ def main() -> None:
             device(framing, int(buffer))
         case ["upload", port, baud, framing, buffer, size]:
             print(asyncio.run(upload(port, int(baud), framing, int(buffer), int(size))))
+        case ["image", url, framing, buffer, file]:
+            print(*asyncio.run(send_image(url, framing, int(buffer), Path(file).read_bytes())))
         case _:
             sys.exit(__doc__)
 

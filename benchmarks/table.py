@@ -23,8 +23,10 @@ from typing import Final
 import ours
 import peers
 from firmware import NoFirmwareError
+from manylocks import many
 from ours import Job
 from rows import Row, as_markdown, as_text, put_between_marks
+from undernoise import under_noise
 
 PARTS: Final[dict[str, Callable[[Job], Iterator[Row]]]] = {
     "random": ours.random,
@@ -35,8 +37,9 @@ PARTS: Final[dict[str, Callable[[Job], Iterator[Row]]]] = {
     "command": ours.command,
     "unchanged": ours.unchanged,
     "startup": ours.startup,
-    "many": ours.many,
+    "many": many,
     "lrzsz": peers.lrzsz,
+    "noise": under_noise,
     "esptool": peers.esptool,
     "smpclient": peers.smpclient,
 }
@@ -54,14 +57,14 @@ def measure(job: Job, names: list[str]) -> Iterator[Row]:
             yield Row(name, name, skipped=f"failed: {error}"[:400])
 
 
-def machine(arguments: list[str]) -> str:
-    """Where and how it was measured."""
+def machine(script: str, arguments: list[str]) -> str:
+    """Where and by which command it was measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {memory:.0f} GiB, "
         f"{platform.system()} {platform.machine()} container, Python {platform.python_version()}, "
         f"load average {os.getloadavg()[0]:.1f} before; "
-        f"`{' '.join(['python', 'benchmarks/table.py', *arguments])}`"
+        f"`{' '.join(['python', script, *arguments])}`"
     )
 
 
@@ -76,7 +79,7 @@ def main() -> int:
     names = options.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"no part {unknown[0]!r}, wanted some of {', '.join(PARTS)}")
-    where = machine(sys.argv[1:])
+    where = machine("benchmarks/table.py", sys.argv[1:])
     print(where, flush=True)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:

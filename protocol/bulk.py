@@ -90,11 +90,17 @@ def _key(secret: bytes, info: bytes, transfer_id: int) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(kdf.derive(secret))
 
 
+SPARE_COPIES: Final = 4
+"""Most copies of one block that `spare_frame` gives, so that a lock that stalls is not flooded."""
+
+
 @dataclass(slots=True)
 class _InFlight:
     frame: bytes
     order: int
     lost: bool = False
+    missing: bool = False
+    spares: int = 0
 
 
 class UploadSender:
@@ -103,7 +109,10 @@ class UploadSender:
     Attributes:
         state: the lock's last word on the transfer.
         detail: the sector that a failed state speaks of.
-        resent: blocks sent more than once.
+        resent: blocks sent more than once, each time counted.
+        arrived_bytes: of the frames of all blocks that arrived.
+        lost_frames: known to be lost because something sent later arrived.
+        lost_bytes: of these.
     """
 
     def __init__(
@@ -131,6 +140,12 @@ class UploadSender:
         self.state = TransferState.RECEIVING
         self.detail = 0
         self.resent = 0
+        self.arrived_bytes = self.lost_frames = self.lost_bytes = 0
+
+    @property
+    def made(self) -> int:
+        """Blocks sealed so far."""
+        return self._next
 
     @property
     def finished(self) -> bool:
@@ -163,6 +178,20 @@ class UploadSender:
         self._flight[self._next] = flight
         self._last = flight.frame
         self._next += 1
+        return self._stamp(flight)
+
+    def spare_frame(self) -> bytes | None:
+        """For a line that would be idle: once more the oldest block that was lost before.
+
+        Its last copy may still arrive; if not, this one spares waiting for a silence. None where
+        nothing is known to have been lost, or copies enough of it are under way.
+        """
+        again = [one for one in self._flight.values() if one.missing and not one.lost]
+        flight = min(again, key=lambda one: one.order, default=None)
+        if self.finished or flight is None or flight.spares == SPARE_COPIES:
+            return None
+        flight.spares += 1
+        self.resent += 1
         return self._stamp(flight)
 
     def receive(self, frame: Frame) -> bool:
@@ -205,12 +234,15 @@ class UploadSender:
         arrived += [n for n in self._flight if n >= ack.consumed and _held(ack, n)]
         newest = max((self._flight[n].order for n in arrived), default=0)
         for number in arrived:
-            del self._flight[number]
+            self.arrived_bytes += len(self._flight.pop(number).frame)
         self._consumed = ack.consumed
         # The wire keeps order: what was sent before a block that arrived, and is not here, is lost.
         for flight in self._flight.values():
-            if flight.order < newest:
-                flight.lost = True
+            if flight.order < newest and not flight.lost:
+                flight.lost = flight.missing = True
+                flight.spares = 0
+                self.lost_frames += 1
+                self.lost_bytes += len(flight.frame)
 
 
 class UploadReceiver:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import RowMapping
 
 from protocol.errors import ProtocolError, SignatureError
 from protocol.objects import IssuerCertificate, LockCertificate, TechnicianCertificate
 from protocol.sealed import ObjectType, Realm, Sealed, SubjectKey
 from svcport.audit.authority import Authority
+from svcport.audit.postgres import SCHEME
 from svcport.audit.problems import ProblemCode
 from svcport.audit.store import Store
 from svcport.audit.tables import CERTIFICATES
@@ -63,8 +64,15 @@ def remember(connection: Connection, sealed: Sealed) -> None:
 
     Several stations of one database may meet the same certificate at the same time.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(CERTIFICATES).values(**_columns(sealed)).on_conflict_do_nothing())
+    columns = _columns(sealed)
+    if connection.dialect.name == SCHEME:
+        from sqlalchemy.dialects import postgresql
+
+        theirs = postgresql.insert(CERTIFICATES).values(**columns)
+        connection.execute(theirs.on_conflict_do_nothing())
+    else:
+        ours = sqlite.insert(CERTIFICATES).values(**columns)
+        connection.execute(ours.on_conflict_do_nothing())
 
 
 def damaged_certificates(store: Store) -> Iterator[str]:

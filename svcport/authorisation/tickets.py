@@ -203,12 +203,11 @@ class TicketBox:
         offered = ((path, read_given(path)) for path in given)
         held = [_open_given(path, data, reader) for path, data in offered if not states_time(data)]
         skipped: list[SkippedTicket] = []
+        serial = b"" if lock_serial is None else lock_serial.encode("ascii", "replace")
         for file in stored_files(home) if stored is None else stored:
             try:
                 data = file.read()
-                if states_time(data):
-                    continue
-                if lock_serial is None or lock_serial.encode("ascii", "replace") in data:
+                if serial in data and not states_time(data):
                     held.append(reader.open(data, file.path.name))
             except (ProtocolError, RefusedError, RecordsError) as error:
                 skipped.append(SkippedTicket(file.path, str(error)))

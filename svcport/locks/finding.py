@@ -6,17 +6,20 @@ raw ones only after a silence (`McubootLock.on` keeps it). Nothing that is sent 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from svcport.errors import FailedError, Reason, RefusedError
 from svcport.locks.errors import NoLockError
-from svcport.locks.mcuboot import McubootLock
 from svcport.locks.service_port import Opener, ServicePortLock
 from svcport.locks.session import HELLO_PATIENCE_S, Link, LockAnchors, answers_hello
 from svcport.transport.clock import SystemClock
 from svcport.transport.port import Transport, open_port
 
-AnyLock = ServicePortLock | McubootLock
+if TYPE_CHECKING:
+    from svcport.locks.mcuboot import McubootLock
+
+AnyLock: TypeAlias = "ServicePortLock | McubootLock"
 
 FIRST_PATIENCE_S: Final = 1.1
 """How long HELLO goes unanswered before SMP is tried: two HELLOs, which a waking lock may miss."""
@@ -33,6 +36,7 @@ def find_lock(
     *,
     wait_s: float = 0.0,
     opener: Opener = open_port,
+    pause: Callable[[float], None] | None = None,
 ) -> AnyLock:
     """Open the port and tell what is there; nobody is authenticated yet.
 
@@ -41,12 +45,14 @@ def find_lock(
         anchors: whom to believe about service-port locks; None: this home knows no vendor.
         wait_s: how long to wait for a port, or a lock at it, to appear.
         opener: opens the port.
+        pause: waits so many seconds between two tries, or raises what is to end the waiting.
 
     Raises:
         NoLockError, PortBusyError, LockIdentityError, FailedError: see `open_session`.
         RefusedError: a service-port lock is there and `anchors` is None (`not-set-up`).
     """
     clock = SystemClock()
+    pause = pause or clock.sleep
     started = clock.now()
     patience = {Reason.NO_LOCK: wait_s, Reason.PORT_BUSY: max(wait_s, BUSY_PATIENCE_S)}
     while True:
@@ -55,7 +61,7 @@ def find_lock(
         except FailedError as error:
             if clock.now() >= started + patience.get(error.reason, 0.0):
                 raise
-        clock.sleep(RETRY_S)
+        pause(RETRY_S)
 
 
 def _attempt(port: str, anchors: LockAnchors | None, opener: Opener) -> AnyLock:
@@ -72,6 +78,9 @@ def _recognised(transport: Transport, anchors: LockAnchors | None, opener: Opene
         return _service_port(transport, anchors, opener, FIRST_PATIENCE_S)
     except NoLockError:
         pass
+    # the other dialect is loaded where ours is not spoken: most commands never need it
+    from svcport.locks.mcuboot import McubootLock
+
     try:
         return McubootLock.on(transport, opener)
     except NoLockError:

@@ -117,7 +117,8 @@ class McubootLock:
 
         Raises:
             NoLockError: nothing that speaks SMP answers, within about 3 s.
-            LinkLostError: the port is gone.
+            LinkLostError: the port is gone, or a server answers once and falls silent.
+            NonsenseError: a server answers no sense.
         """
         started = transport.clock.now()
         link = detect(transport)

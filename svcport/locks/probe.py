@@ -151,6 +151,9 @@ def _smp(line: _Line) -> Finding:
     questions = smp_questions()
     for way in SMP_ORDER:
         heard, answers = b"", {}
+        if way is SmpFraming.CONSOLE:
+            # ends the line that other framings began; in one go a shell would drop the question
+            heard += line.ask(b"\n", KEY_S)
         for asked, question in enumerate(questions, start=1):
             heard += line.ask(question.line_bytes(way), _patience_s(question))
             # a slow server's answer may come while the next question waits for its own

@@ -362,8 +362,10 @@ class ServicePortLock:
         self._call_to_reset(Reset(), "reset")
 
     def _call_to_reset(self, request: Request[Done], doing: str) -> None:
-        """Ask for what resets the lock. Without a session it has been reset: whether by this, as
-        where the answer was lost, is seen when it has come back."""
+        """Ask for what resets the lock; a lock that has lost the session meanwhile was reset.
+
+        Whether by this, as where its answer was lost, is seen when it has come back.
+        """
         with contextlib.suppress(SessionLostError):
             self.session.call(request, doing)
 

@@ -40,6 +40,10 @@ R = TypeVar("R", bound=Record)
 HELLO_PERIOD_S: Final = 0.5
 """How often a HELLO is repeated; repeats cost the lock no handshake token."""
 
+NOISE_PERIOD_S: Final = 0.25
+"""How often the handshake's message is repeated; a lock answers it in less, and repeats cost it
+nothing."""
+
 HELLO_PATIENCE_S: Final = 8.0
 """How long silence is borne: a lock whose handshake tokens are spent gets a new one every 2 s."""
 
@@ -55,6 +59,9 @@ has to go many times: one that the lock still works on only costs it a look into
 
 LONGEST_WAIT_S: Final = 60
 """Seconds that a lock makes everybody wait, at most, after AUTHs that failed."""
+
+FIRST_ROUND_S: Final = 0.1
+"""A round trip that is not measured yet."""
 
 LARGEST_REPLY: Final = 1100
 """Bytes of the largest reply, as a frame."""
@@ -205,7 +212,7 @@ class Session:
         self.handshake_hash = opened.keys.handshake_hash
         self.head = Head(0, bytes(32))
         self._channel = HostChannel(opened.keys)
-        self._round_s = CALM_S
+        self._round_s: float | None = None
 
     def authenticate(self, auth: Callable[[bytes], Auth]) -> None:
         """Prove who asks; `auth` signs the handshake hash. LockRefusedError if the lock says no.
@@ -291,13 +298,15 @@ class Session:
     def _measure(self, took_s: float, size: int) -> None:
         """Note what an exchange took beyond its bytes' own time; the longest of late counts."""
         beyond_s = max(0.0, took_s - size * BITS_A_BYTE / self.link.baud)
-        self._round_s = min(CALM_S, max(beyond_s, self._round_s * 0.7))
+        self._round_s = min(CALM_S, max(beyond_s, (self._round_s or 0.0) * 0.7))
 
     def _patience_s(self, size: int) -> float:
         """How long silence is borne before a request of `size` bytes goes again."""
         wire_s = (size + LARGEST_REPLY) * BITS_A_BYTE / self.link.baud
-        lossy = self.link.damaged > 0
-        return wire_s + (min(CALM_S, LOSSY_S + 2 * self._round_s) if lossy else CALM_S)
+        if not self.link.damaged:
+            return wire_s + CALM_S
+        round_s = FIRST_ROUND_S if self._round_s is None else self._round_s
+        return wire_s + min(CALM_S, LOSSY_S + 2 * round_s)
 
     def _seal(self, plaintext: bytes, doing: str) -> bytes:
         try:
@@ -351,7 +360,8 @@ def open_session(
         ) from error
     except MalformedMessageError as error:
         raise NoLockError(link.transport.name, patience_s, link.heard - heard) from error
-    answer = link.ask(first, FrameType.NOISE_REPLY, patience_s)
+    # it is there: whatever patience there was for a HELLO, this answer is long, and may be damaged
+    answer = link.ask(first, FrameType.NOISE_REPLY, HELLO_PATIENCE_S, NOISE_PERIOD_S)
     if answer is None:
         raise LinkLostError("the lock answered HELLO and then fell silent")
     try:

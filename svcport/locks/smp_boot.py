@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from protocol.smp import SmpFraming
 from protocol.smp_messages import Params, StatList, StatRead
 from svcport.errors import FailedError
 from svcport.locks.service_port import AWAY, Opener
 from svcport.locks.smp_detect import detect
 from svcport.locks.smp_errors import NonsenseError, SilentDeviceError, SmpRefusedError
-from svcport.locks.smp_link import SmpLink
+from svcport.locks.smp_link import RAW_IDLE_S, SmpLink
 from svcport.locks.smp_look import DeviceState, recognise
 from svcport.transport.port import LinkLostError
 
@@ -182,17 +183,27 @@ class Restart:
         return Restarted(answering, state, proof)
 
     def _answering(self, link: SmpLink) -> SmpLink | None:
-        """The link, if anything answers; a new one if it answers in another framing."""
-        seq = link.send(Params(), "state its buffers")
-        if link.await_one(seq, max(POLL_S, 3 * link.round_trip_s)) is not None:
-            return link
-        link.forget(seq)
-        self._missed += 1
-        if self._missed % POLLS_A_DETECTION:
-            return None
+        """The link, if anything answers; a new one if it answers in another framing.
+
+        A boot loader that speaks COBS is built with an application that speaks raw.
+        """
+        if link.framing is not SmpFraming.COBS:
+            seq = link.send(Params(), "state its buffers")
+            if link.await_one(seq, max(POLL_S, 3 * link.round_trip_s)) is not None:
+                return link
+            link.forget(seq)
+            self._missed += 1
+            if self._missed % POLLS_A_DETECTION:
+                return None
+            # what was sent would be half of a packet to a raw server
+            link.listen(RAW_IDLE_S)
         found = detect(link.transport)
-        if found is not None:
+        if found is None:
+            self._missed += 1
+        elif found.framing is not link.framing:
             self._link, self._text_size = found, 0
+        else:
+            found = link
         return found
 
     def _reopened(self) -> SmpLink | None:

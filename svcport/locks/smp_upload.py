@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.smp import SmpFraming
 from protocol.smp_image import UploadChunk, UploadedTo
 from protocol.smp_messages import Params, SmpFault
 from svcport.errors import FailedError, Reason
@@ -23,6 +24,12 @@ share it, and raw servers take as much."""
 
 SAFE_LIMIT: Final = LINE_BYTES - CONSOLE_EXTRA
 """Bytes of a message for a device that does not state its buffers: one console line."""
+
+SMALLEST_UNCUT: Final = 252
+"""Shorter messages than this gain nothing where there are no lines of which one may be lost."""
+
+SHA_LIMIT: Final = 160
+"""Below this the first message has no room for the file's hash beside an image's header."""
 
 LARGEST_LIMIT: Final = 4096
 """A device that states more is not believed."""
@@ -185,7 +192,7 @@ class _Upload:
             start,
             b"",
             len(self._data) if first else None,
-            self._sha if first and limit > SAFE_LIMIT else None,
+            self._sha if first and limit >= SHA_LIMIT else None,
             self._image if first else None,
         )
         end = min(start + chunk.room(limit), len(self._data))
@@ -299,8 +306,9 @@ class _Upload:
             self._limit, self._losses = smaller, 0.0
             return
         self._losses += 1
-        if self._losses > LOSSES and self._limit > SAFE_LIMIT:
-            self._limit, self._losses = max(self._limit // 2, SAFE_LIMIT), 0.0
+        smallest = SAFE_LIMIT if self._link.framing is SmpFraming.CONSOLE else SMALLEST_UNCUT
+        if self._losses > LOSSES and self._limit > smallest:
+            self._limit, self._losses = max(self._limit // 2, smallest), 0.0
             log.info("long messages are lost: none above %d bytes from here on", self._limit)
 
 

@@ -64,9 +64,8 @@ class SmpQuestion:
     packet: SmpPacket
 
     def line_bytes(self, framing: SmpFraming) -> bytes:
-        """The question on the line; a line feed ends what another question may have begun."""
-        lead = b"\n" if framing is SmpFraming.CONSOLE else b""
-        return lead + self.packet.framed(framing)
+        """The question on the line."""
+        return self.packet.framed(framing)
 
 
 def smp_questions() -> tuple[SmpQuestion, ...]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from svcport.errors import FailedError, Reason, RefusedError, SvcportError
 from svcport.locks.errors import NoLockError
-from svcport.locks.finding import AnyLock, find_lock
-from svcport.locks.mcuboot import McubootLock
+from svcport.locks.finding import RETRY_S, AnyLock, find_lock
 from svcport.locks.service_port import ServicePortLock
 from svcport.operations.admission import admit
 from svcport.operations.installation import Installation
@@ -18,9 +17,18 @@ from svcport.operations.progress import Progress
 from svcport.operations.report import with_facts
 from svcport.operations.workplace import Target, Workplace, not_set_up
 from svcport.transport.adapters import found_ports
+from svcport.transport.clock import SystemClock
+
+if TYPE_CHECKING:
+    from svcport.locks.mcuboot import McubootLock
+
+Pause = Callable[[float], None]
 
 SCAN_LIMIT: Final = 64
 """Most ports tried when none is named."""
+
+_MAY_COME: Final = (Reason.NO_LOCK, Reason.PORT_BUSY)
+"""What may be otherwise a moment later."""
 
 
 def find(work: Workplace, target: Target, progress: Progress) -> AnyLock:
@@ -33,7 +41,7 @@ def find(work: Workplace, target: Target, progress: Progress) -> AnyLock:
     with records_first(work):
         progress.step("looking for the lock")
         try:
-            return _find(work, target)
+            return _find(work, target, _pausing(progress))
         except FailedError as error:
             if not isinstance(work, Installation):
                 raise not_set_up(work.home, f", and {error.message}") from error
@@ -60,9 +68,33 @@ def wrong_kind(lock: McubootLock) -> FailedError:
     )
 
 
-def _find(work: Workplace, target: Target) -> AnyLock:
+def _pausing(progress: Progress) -> Pause:
+    """Sleeps; and lets the user stop the waiting, of whom a worker hears through its progress."""
+    clock = SystemClock()
+
+    def pause(seconds: float) -> None:
+        progress.advance(0)
+        clock.sleep(seconds)
+
+    return pause
+
+
+def _find(work: Workplace, target: Target, pause: Pause) -> AnyLock:
     if target.port is not None:
-        return _at(work, target.port, target.wait_s)
+        return _at(work, target.port, target.wait_s, pause)
+    clock = SystemClock()
+    deadline = clock.now() + target.wait_s
+    while True:
+        try:
+            return _look_around(work)
+        except FailedError as error:
+            if error.reason not in _MAY_COME or clock.now() >= deadline:
+                raise
+        pause(RETRY_S)
+
+
+def _look_around(work: Workplace) -> AnyLock:
+    """The lock at the known adapters, whichever are plugged in now."""
     ports = [port.device for port in found_ports() if port.known][:SCAN_LIMIT]
     if not ports:
         raise FailedError(
@@ -71,7 +103,7 @@ def _find(work: Workplace, target: Target) -> AnyLock:
             hint="plug the service cable in, or name the port with --port; svcport ports lists all",
         )
     if len(ports) == 1:
-        return _at(work, ports[0], target.wait_s)
+        return _at(work, ports[0])
     locks = [lock for lock in _try_all(work, ports) if lock is not None]
     if len(locks) == 1:
         return locks[0]
@@ -82,9 +114,9 @@ def _find(work: Workplace, target: Target) -> AnyLock:
     raise _several(locks)
 
 
-def _at(work: Workplace, port: str, wait_s: float = 0.0) -> AnyLock:
+def _at(work: Workplace, port: str, wait_s: float = 0.0, pause: Pause | None = None) -> AnyLock:
     anchors = work.anchors if isinstance(work, Installation) else None
-    return find_lock(port, anchors, wait_s=wait_s, opener=work.opener)
+    return find_lock(port, anchors, wait_s=wait_s, opener=work.opener, pause=pause)
 
 
 def _try_all(work: Workplace, ports: list[str]) -> Iterator[AnyLock | None]:

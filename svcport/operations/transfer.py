@@ -6,6 +6,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from images import Unit, VerifiedImage, sector_count, sector_digests
@@ -103,15 +104,17 @@ class _Stream:
             self.tally.count(unit)
             total += UNIT_HEADER_SIZE + len(unit.payload)
             self.bounds.append(total)
-            yield _header(unit).build() + unit.payload
+            yield _header(unit.sector, unit.kind, len(unit.payload), unit.check) + unit.payload
 
     def image_bytes(self, stream_bytes: int) -> int:
         """Bytes of sectors that the first `stream_bytes` of the stream complete."""
         return bisect_right(self.bounds, stream_bytes) * SECTOR_SIZE
 
 
-def _header(unit: Unit) -> UnitHeader:
-    return UnitHeader(unit.sector, UnitKind(int(unit.kind)), len(unit.payload), unit.check)
+@lru_cache(maxsize=1024)
+def _header(sector: int, kind: ImageUnitKind, length: int, check: bytes) -> bytes:
+    """The head of a unit, made once for all the locks of a bench."""
+    return UnitHeader(sector, UnitKind(int(kind)), length, check).build()
 
 
 def differing(visit: Visit, image: VerifiedImage, slot: Slot) -> tuple[int, ...]:

@@ -107,6 +107,7 @@ class Board:
                 self._out.clear()
         self._link = Link(self.core, now)
         self._free_at = self._deaf_until = now + BOOT_S + self._flash.elapsed_s - before
+        self._wind()
 
     def _run(self, now: float) -> None:
         """Let the CPU do, in the order of time, all that is due by `now`."""
@@ -131,8 +132,11 @@ class Board:
         return max(self._free_at, self._arrived) if self._ring else math.inf
 
     def _timer_at(self) -> float:
-        due = min(self._timers().values(), default=math.inf)
-        return max(due, self._free_at)
+        return max(self._timer_due, self._free_at)
+
+    def _wind(self) -> None:
+        """After anything that may change a timer; a line asks for the next one far more often."""
+        self._timer_due = min(self._timers().values(), default=math.inf)
 
     def _timers(self) -> dict[str, float]:
         timers = {
@@ -156,6 +160,7 @@ class Board:
                 self._set_baud(START_BAUD, now)
             case _:
                 self._set_baud(START_BAUD, now)
+        self._wind()
 
     def _work(self, now: float) -> None:
         """Take one frame, or a piece of one, out of the ring."""
@@ -182,9 +187,11 @@ class Board:
             self._next_baud = START_BAUD
         if output.effect is Effect.RESET:
             self._boot(sent_at, cold=False)
+        self._wind()
 
     def _set_baud(self, baud: int, now: float) -> None:
         """Change the speed; one that is not the start's must prove itself."""
         self._baud, self._next_baud = baud, 0
         self._dropped = self._decoder.dropped
         self._baud_proof_at = math.inf if baud == START_BAUD else now + BAUD_PROOF_S
+        self._wind()

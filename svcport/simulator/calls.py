@@ -6,21 +6,23 @@ flash can be read in call form without what lies before it.
 
 from __future__ import annotations
 
-import struct
+import re
 from functools import lru_cache
 from typing import Final
 
 from protocol.values import SECTOR_SIZE
 
-_OPCODE: Final = 0xF800
 _OPERAND: Final = 0x07FF
 _FIRST: Final = 0xF000
 _SECOND: Final = 0xF800
+_HIGH_BYTES: Final = re.compile(rb"[\xf0-\xf7](?=.[\xf8-\xff])", re.DOTALL)
+"""Of the two halfwords of a call, each after its low byte. Behind one no other can begin before it
+ends, for no byte is in both classes."""
+
 _TARGETS: Final = 1 << 22
 """Halfwords that a call can reach."""
 
 
-@lru_cache(maxsize=256)
 def in_call_form(content: bytes, address: int) -> bytes:
     """A sector's bytes, or as many as its image has, in call form.
 
@@ -35,17 +37,18 @@ def out_of_call_form(form: bytes, address: int) -> bytes:
     return _rewritten(form, address, -1)
 
 
+@lru_cache(maxsize=256)
 def _rewritten(content: bytes, address: int, sign: int) -> bytes:
     if address % SECTOR_SIZE or len(content) > SECTOR_SIZE:
         raise ValueError(f"{len(content)} bytes at {address:#x} are no sector")
-    count = len(content) // 2
-    halves = list(struct.unpack_from(f"<{count}H", content))
-    for place in range(count - 1):
-        first, second = halves[place], halves[place + 1]
-        if first & _OPCODE == _FIRST and second & _OPCODE == _SECOND:
-            behind = address // 2 + place + 2
-            target = (first & _OPERAND) << 11 | second & _OPERAND
-            target = (target + sign * behind) % _TARGETS
-            halves[place] = _FIRST | target >> 11
-            halves[place + 1] = _SECOND | target & _OPERAND
-    return struct.pack(f"<{count}H", *halves) + content[2 * count :]
+    rewritten = bytearray(content)
+    for match in _HIGH_BYTES.finditer(content):
+        place = match.start() - 1
+        if place % 2:
+            continue
+        pair = content[place : place + 4]
+        target = (pair[1] & 7) << 19 | pair[0] << 11 | (pair[3] & 7) << 8 | pair[2]
+        target = (target + sign * ((address + place + 4) // 2)) % _TARGETS
+        call = _FIRST | target >> 11 | (_SECOND | target & _OPERAND) << 16
+        rewritten[place : place + 4] = call.to_bytes(4, "little")
+    return bytes(rewritten)

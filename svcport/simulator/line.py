@@ -173,15 +173,22 @@ class Line:
         return passed
 
     def _up_due(self) -> float:
-        return self._up.due(self._rate, self._slice)
+        # Asked for at every step of every lock: first what costs least.
+        if not self._up.busy:
+            return math.inf
+        rate = self._rate
+        return self._up.due(rate, _slice(rate))
 
     def _down_due(self) -> float:
+        if not self._down.busy:
+            return math.inf
+        rate = self._rate
         if not self._latency_s:
-            return self._down.due(self._rate, self._slice)
-        timer = self._down.due(self._rate, 1) + self._latency_s
+            return self._down.due(rate, _slice(rate))
+        timer = self._down.due(rate, 1) + self._latency_s
         if len(self._down) < PACKET_SIZE:
             return timer
-        return min(timer, self._down.due(self._rate, PACKET_SIZE))
+        return min(timer, self._down.due(rate, PACKET_SIZE))
 
     def _board_due(self) -> float:
         due = self._board.wake_at()
@@ -192,9 +199,10 @@ class Line:
         """Bytes a second; both ends change their speed at the same moment."""
         return min(self._board.baud, self._cap) / BITS_A_BYTE if self._cap else math.inf
 
-    @property
-    def _slice(self) -> int:
-        return max(1, int(self._rate * _SLICE_S)) if self._cap else QUEUE_LIMIT
+
+def _slice(rate: float) -> int:
+    """Bytes of the longest run that is handed over in one piece."""
+    return QUEUE_LIMIT if rate == math.inf else max(1, int(rate * _SLICE_S))
 
 
 class _Wire:
@@ -203,6 +211,11 @@ class _Wire:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._start = -math.inf
+
+    @property
+    def busy(self) -> bool:
+        """Whether any are on their way."""
+        return bool(self._bytes)
 
     def __len__(self) -> int:
         return len(self._bytes)

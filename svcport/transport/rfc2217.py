@@ -190,7 +190,7 @@ class Rfc2217Transport:
         return self._answers[command]
 
     def _receive_until(self, deadline: float) -> bool:
-        """Take in what comes next; whether the deadline is still ahead or something came."""
+        """Take in what comes next; whether something did and the deadline is still ahead."""
         left = deadline - self.clock.now()
         received = self._connection.receive(left)
         try:
@@ -200,7 +200,7 @@ class Rfc2217Transport:
         self._inbox += data
         for command in commands:
             self._obey(command)
-        return bool(received) or left > 0
+        return bool(received) and left > 0
 
     def _obey(self, command: Command) -> None:
         match command:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import manylocks
 import ours
 import peers
 import pytest
@@ -50,8 +51,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> BenchLab:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ours, "LOCK_PROCESSES", 1)
-    monkeypatch.setattr(ours, "noise", lambda count=3: payloads()[:count])
+    monkeypatch.setattr(manylocks, "LOCK_PROCESSES", 1)
+    for part in (ours, manylocks):
+        monkeypatch.setattr(part, "noise", lambda count=3: payloads()[:count])
     monkeypatch.setattr(ours.firmware, "firmware", lambda: payloads()[2])
     monkeypatch.setattr(ours.firmware, "incompressible", lambda _seed: payloads()[0])
 

@@ -46,7 +46,10 @@ def free_port() -> int:
 
 
 class Running:
-    """A program that runs in `folder`, its output in the file `name`.out there."""
+    """A program that runs in `folder`, its output in the file `name`.out there.
+
+    It ends at the latest with the thread that started it.
+    """
 
     def __init__(self, name: str, command: Sequence[str | Path], folder: Path) -> None:
         self.output = folder / f"{name}.out"

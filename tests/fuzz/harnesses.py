@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz import (
     captures,
+    devices,
     documents,
     firmware,
     hostile,
@@ -19,6 +20,7 @@ from fuzz.harness import Harness
 
 _ROOMS = (
     wire,
+    devices,
     sessions,
     transfers,
     objects,

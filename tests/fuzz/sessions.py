@@ -121,7 +121,7 @@ def _sender(data: bytes) -> None:
             break
         match pieces.number() & 3:
             case 0:
-                frame = sender.next_frame()
+                frame = sender.next_frame() or sender.spare_frame()
                 assert frame is None or len(FrameDecoder().feed(frame)) == 1
             case 1:
                 sender.silence()

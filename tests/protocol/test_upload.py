@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sessioncraft import KEYS
 
 from protocol.bulk import (
+    SPARE_COPIES,
     Ack,
     TransferState,
     UploadReceiver,
@@ -144,6 +145,32 @@ def test_only_the_lost_blocks_are_sent_again() -> None:
 
     assert _drain(sender) == [wires[2], wires[6]]
     assert (sender.resent, sender.consumed) == (2, 2)
+
+
+def test_an_idle_line_is_given_what_was_lost_once_more_but_not_without_end() -> None:
+    sender, receiver = _ends(window=4, count=9)
+    wires = _drain(sender)
+    assert sender.spare_frame() is None, "nothing is known to be lost"
+    for wire in (wires[1], wires[3]):
+        receiver.receive(_frame(wire))
+    assert sender.receive(_frame(receiver.ack(TransferState.RECEIVING)))
+    assert sender.spare_frame() is None, "what is lost is due anyway"
+    assert _drain(sender) == [wires[0], wires[2]]
+
+    spares = list(iter(sender.spare_frame, None))
+
+    assert spares == [wires[0], wires[2]] * SPARE_COPIES
+    assert (sender.lost_frames, sender.lost_bytes) == (2, len(wires[0]) + len(wires[2]))
+    receiver.receive(_frame(spares[0]))
+    assert len(list(_take_all(receiver))) == 2
+    assert sender.receive(_frame(receiver.ack(TransferState.RECEIVING)))
+    assert sender.arrived_bytes == sum(map(len, (wires[0], wires[1], wires[3])))
+    # the copy that arrived is not the last: the others may have overtaken nothing
+    assert _drain(sender)[-2:] == list(map(_wire_of, (4, 5)))
+
+
+def _wire_of(number: int) -> bytes:
+    return _drain(_ends(window=8, count=9)[0])[number]
 
 
 def test_the_latest_acknowledgement_says_it_all() -> None:
