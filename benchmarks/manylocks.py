@@ -2,7 +2,7 @@
 
 Host and locks share the processors of this computer: a lock is played by a program that needs more
 of them than svcport does for it. So where wires stay empty, two more things are looked at: how busy
-the processors were from the first block to the last acknowledgement, and with what.
+the processors were while a lock uploaded, and with what.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 from collections import Counter
@@ -22,7 +23,7 @@ import firmware
 from benchlab import BenchLab, Done, noise, served, svcport
 from ours import BENCH, Job
 from rows import Row, Want
-from uploads import Window
+from uploads import Window, read_windows
 
 LOCK_PROCESSES: Final = 8
 PROFILED_LOCKS: Final = 32
@@ -36,10 +37,21 @@ SHOWN: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Benched:
-    """One command for many locks."""
+    """One command for many locks.
+
+    Attributes:
+        uploads: what the processors did during each upload.
+        whole: the same from the first block of all to the last acknowledgement.
+    """
 
     done: Done
-    window: Window
+    uploads: Sequence[Window]
+    whole: Window
+
+    @property
+    def busy(self) -> float:
+        """Processors that were busy during an upload, mean of all uploads."""
+        return statistics.mean(window.busy for window in self.uploads)
 
     @property
     def filled(self) -> float:
@@ -73,9 +85,9 @@ def _bench(lab: BenchLab) -> Benched:
         done = svcport(
             *_restore(home, up.ports), prefix=[sys.executable, str(script), str(out), pids]
         )
-        window = Window(**json.loads(out.read_text()))
+        *uploads, whole = read_windows(out)
         done = Done(done.wall_s, done.cpu_s, done.documents, up.cpu_s() - before)
-    return Benched(done, window)
+    return Benched(done, uploads, whole)
 
 
 def _restore(home: Path, ports: Sequence[str]) -> list[str | Path]:
@@ -85,7 +97,7 @@ def _restore(home: Path, ports: Sequence[str]) -> list[str | Path]:
 def bench_rows(count: int, runs: Sequence[Benched], profile: str) -> Iterator[Row]:
     """What one bench costs, and how far it fills its wires; its median run is described."""
     middle = sorted(runs, key=lambda one: one.filled)[len(runs) // 2]
-    done, window = middle.done, middle.window
+    done, whole = middle.done, middle.whole
     megabytes = done.documents[0]["transfer"]["image_bytes"] / MB
     yield Row(
         _group(count),
@@ -100,7 +112,7 @@ def bench_rows(count: int, runs: Sequence[Benched], profile: str) -> Iterator[Ro
     yield Row(
         _group(count),
         f"{count} locks: host's processors, if all wires were full",
-        [one.window.host_s / line_s for one in runs],
+        [one.whole.host_s / line_s for one in runs],
         "cores",
         note=f"by profile: {profile}",
     )
@@ -111,10 +123,10 @@ def bench_rows(count: int, runs: Sequence[Benched], profile: str) -> Iterator[Ro
         [one.filled for one in runs],
         want=Want.AT_LEAST,
         goal=0.95,
-        bound="bounded" if window.busy >= SATURATED * cores else "",
-        note=f"first block to last acknowledgement {window.wall_s:.2f} s, "
-        f"{window.busy:.2f} of {cores} processors busy: "
-        f"host {window.host_s:.2f} s, locks {window.locks_s:.2f} s",
+        bound="bounded" if middle.busy >= SATURATED * cores else "",
+        note=f"{middle.busy:.2f} of {cores} processors busy during an upload; first block to last "
+        f"acknowledgement {whole.wall_s:.2f} s: host {whole.host_s:.2f} s, "
+        f"locks {whole.locks_s:.2f} s",
     )
 
 

@@ -47,7 +47,7 @@ HARD: Final = "3e-4"
 """Here the restore still has to end `ok`."""
 
 HOPELESS: Final = "1e-3"
-"""Here one AUTH in two thousand arrives: `link-lost` with nothing harmed will do."""
+"""Here one AUTH in 45 arrives: `link-lost` with nothing harmed will do."""
 
 SEEDS: Final = 5
 """Runs of a row at least."""

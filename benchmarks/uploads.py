@@ -2,9 +2,10 @@
 
 Run: python benchmarks/uploads.py FILE PID,PID,... svcport-arguments...
 
-Start, handshakes and what follows the uploads need few processors or none, and the wire is not to
-be filled then. So what bounds many uploads is seen only while they last. Counted are this process
-and those named, which play the locks. Writes JSON to FILE, a `Window`. Linux only.
+Start, handshakes and what follows the uploads need few processors or none, and no wire is to be
+filled then. So what bounds an upload is seen only while it lasts. Counted are this process and
+those named, which play the locks. Writes JSON to FILE: a `Window` of each upload, and last the one
+from the start of the first to the end of the last. Linux only.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Window:
     """What was used, in seconds of a processor, and how long it lasted.
 
     Attributes:
-        wall_s: first upload's start to last one's end.
+        wall_s: start to end.
         host_s: by svcport.
         locks_s: by the processes that played the locks.
     """
@@ -51,30 +52,40 @@ class Window:
 
 
 class Watch:
-    """Looks when the first upload starts, and whenever one ends: the last look counts."""
+    """Looks whenever an upload starts or ends."""
 
     def __init__(self, pids: Sequence[int], out: Path) -> None:
         self._pids = pids
         self._out = out
         self._turn = threading.Lock()
         self._first: Window | None = None
+        self._uploads: list[Window] = []
 
     def around(self, upload: Callable[P, R]) -> Callable[P, R]:
         """`upload`, watched."""
 
         def watched(*args: P.args, **kwargs: P.kwargs) -> R:
             with self._turn:
-                self._first = self._first or self._now()
+                started = self._now()
+                first = self._first = self._first or started
             try:
                 return upload(*args, **kwargs)
             finally:
                 with self._turn:
-                    self._out.write_text(json.dumps(asdict(self._now() - self._first)))
+                    ended = self._now()
+                    self._uploads.append(ended - started)
+                    found = [*self._uploads, ended - first]
+                    self._out.write_text(json.dumps([asdict(window) for window in found]))
 
         return watched
 
     def _now(self) -> Window:
         return Window(time.monotonic(), time.process_time(), sum(map(cpu_s, self._pids)))
+
+
+def read_windows(path: Path) -> tuple[Window, ...]:
+    """What `Watch` has written."""
+    return tuple(Window(**window) for window in json.loads(path.read_text()))
 
 
 def cpu_s(pid: int) -> float:
