@@ -1,6 +1,7 @@
 """The one way to a private key: a reference goes in, something that signs comes out.
 
-Neither the key nor its secret is in a reference. The secret is asked for only when it is needed.
+Neither the key nor its secret is in a reference. The secret is asked for only when it is needed,
+and agents and tokens are loaded only where a key is in one.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.sealed import Signer
-from svcport.authorisation.keys.agent import open_agent_key
 from svcport.authorisation.keys.keyfile import load_key_file
 from svcport.authorisation.keys.locked import PASSPHRASE_OF, Secret, checked_signature
 from svcport.authorisation.keys.references import (
@@ -18,7 +18,6 @@ from svcport.authorisation.keys.references import (
     TokenKey,
     parse_reference,
 )
-from svcport.authorisation.keys.tokens import open_token_key
 
 SELF_CHECK_DOMAIN: Final = b"svcport-self-check-v1\0"
 """What a self-check signs; no object and no AUTH begins like this."""
@@ -42,8 +41,12 @@ def open_signer(reference: str | KeyReference, secret: Secret | None) -> Signer:
             name = f"{PASSPHRASE_OF}{path}"
             return load_key_file(path, None if secret is None else lambda: secret(name))
         case AgentKey():
+            from svcport.authorisation.keys.agent import open_agent_key
+
             return open_agent_key(where)
         case TokenKey():
+            from svcport.authorisation.keys.tokens import open_token_key
+
             return open_token_key(where, secret)
 
 
