@@ -109,7 +109,7 @@ class ServicePortLock:
 
     @property
     def kind(self) -> LockKind:
-        """See Lock."""
+        """Which of the three kinds it is: ours."""
         return LockKind.SERVICE_PORT
 
     @property

@@ -7,19 +7,16 @@ Every report and every entry of the ledger says so (`assurance`).
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from svcport.errors import Reason, Refusal, RefusedError, SvcportError
+from svcport.errors import Reason, RefusedError, SvcportError
 from svcport.locks.device import DeviceSlot, DeviceView
 from svcport.locks.mcuboot import McubootLock
 from svcport.operations.progress import Progress
-from svcport.operations.report import refusals_json, with_facts
+from svcport.operations.report import with_facts
 from svcport.operations.workplace import Target, Workplace
-
-log = logging.getLogger(__name__)
 
 BOOT_DEADLINE_S: Final = 60.0
 """Longest wait for a device after a reset: a swap of two slots takes its time."""
@@ -33,8 +30,7 @@ class DeviceVisit:
     """A device that answers, and what it said last.
 
     Attributes:
-        view: replaced by `look` and `come_back`.
-        warnings: what should be known, and what stops nothing.
+        view: replaced by `look` and `restart`.
     """
 
     work: Workplace
@@ -42,7 +38,6 @@ class DeviceVisit:
     lock: McubootLock
     progress: Progress
     view: DeviceView
-    warnings: list[Refusal] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -62,18 +57,10 @@ class DeviceVisit:
         self.view = self.lock.come_back(BOOT_DEADLINE_S)
         return self.view
 
-    def warn(self, warning: Refusal) -> None:
-        """Say something that stops nothing."""
-        log.info("%s: %s", self.lock.port, warning.message)
-        self.warnings.append(warning)
-
     def facts(self) -> dict[str, Any]:
         """What every report of this visit says."""
         serial = self.target.claimed_serial
-        found: dict[str, Any] = {"lock": lock_json(self.view, serial), "assurance": ASSURANCE}
-        if self.warnings:
-            found["warnings"] = refusals_json(tuple(self.warnings))
-        return found
+        return {"lock": lock_json(self.view, serial), "assurance": ASSURANCE}
 
 
 @contextlib.contextmanager
