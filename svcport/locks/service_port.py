@@ -200,10 +200,10 @@ class ServicePortLock:
         """Bring a TIME and its issuer's certificate; LockRefusedError if the lock does not."""
         return self.session.call(PutTime(statement, issuer), "take the time")
 
-    def snapshot(self, identity: Identity | None = None) -> Snapshot:
-        """Every read-only question but the event log; `identity` if it was answered just now."""
+    def snapshot(self) -> Snapshot:
+        """Every read-only question but the event log."""
         call = self.session.call
-        identity = identity or self.identify()
+        identity = self.identify()
         table = call(Slots(), "say what its slots hold")
         act = call(ActStatus(), "say which act is open")
         battery = call(Battery(), "measure its battery")
@@ -223,6 +223,17 @@ class ServicePortLock:
             battery_load_mv=battery.load_mv,
             head=self.head,
             act=act,
+            min_epoch=identity.min_epoch,
+            epoch_number=identity.epoch_number,
+            time_floor=identity.time_floor,
+            uptime_s=identity.uptime_s,
+        )
+
+    def with_authority_now(self, snapshot: Snapshot) -> Snapshot:
+        """`snapshot` with what the lock goes by now to judge who may act, and its uptime."""
+        identity = self.identify()
+        return replace(
+            snapshot,
             min_epoch=identity.min_epoch,
             epoch_number=identity.epoch_number,
             time_floor=identity.time_floor,

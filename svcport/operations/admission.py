@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from protocol.objects import Entry, nonce_hash
-from protocol.queries import Identity
 from protocol.scope import ScopeKind
 from protocol.sealed import Sealed
 from protocol.statements import EpochTaken, TimeTaken
@@ -24,6 +23,7 @@ from svcport.authorisation.timestatement import HeldTime
 from svcport.errors import Reason, Refusal, RefusedError
 from svcport.locks.errors import LockRefusedError
 from svcport.locks.service_port import ServicePortLock
+from svcport.locks.snapshot import Snapshot
 from svcport.operations.installation import Installation
 
 _CLOCK_HINT = "set this computer's clock; svcport doctor shows what it says"
@@ -55,7 +55,7 @@ def admit(inst: Installation) -> None:
 
 
 def admit_records(inst: Installation) -> None:
-    """The same for a clock behind the ledger's newest entry; before the technician is named.
+    """The same for a clock behind the ledger's newest entry; before anything may change the lock.
 
     Raises:
         RefusedError: `credential-expired`.
@@ -98,47 +98,47 @@ def check_serial(inst: Installation, serial: str) -> None:
 def bring_epoch(
     inst: Installation,
     lock: ServicePortLock,
-    identity: Identity,
+    snapshot: Snapshot,
     warn: Callable[[Refusal], None],
-) -> Identity:
-    """Push the newest EPOCH to a lock whose own is older, right after AUTH.
+) -> Snapshot:
+    """Push the newest EPOCH to a lock whose own is older, before anything else may change it.
 
     Args:
         inst: knows it.
         lock: with an authenticated session.
-        identity: the lock's, asked just now.
+        snapshot: what the lock said just now.
         warn: told if the lock does not take it, which stops nothing.
 
     Returns:
-        The lock's identity as it is now.
+        The snapshot as the lock is now.
 
     Raises:
         RefusedError: `revoked`: this credential falls by the statement.
         LinkLostError: the answer is missing.
     """
     epoch, sealed = inst.newest_epoch(), inst.trust.epoch
-    if epoch is not None and sealed is not None and epoch.number > identity.epoch_number:
+    if epoch is not None and sealed is not None and epoch.number > snapshot.epoch_number:
         try:
             taken = lock.put_epoch(sealed.build())
         except LockRefusedError as error:
-            words = f"{error.message}; it goes on by number {identity.epoch_number}"
+            words = f"{error.message}; it goes on by number {snapshot.epoch_number}"
             warn(Refusal(Reason.LOCK_REFUSED, words, "tell the vendor: its roots may differ"))
         else:
             _require_kept(taken)
-            identity = lock.identify()
+            snapshot = lock.with_authority_now(snapshot)
     revoked = [no for no in _standing(inst) if no.reason is Reason.REVOKED]
     if revoked:
         raise RefusedError.of(revoked)
-    return identity
+    return snapshot
 
 
 def bring_time(
     inst: Installation,
     lock: ServicePortLock,
-    identity: Identity,
+    snapshot: Snapshot,
     given: tuple[Path, ...],
     warn: Callable[[Refusal], None],
-) -> Identity:
+) -> Snapshot:
     """Push a TIME statement that was made for this lock's present nonce, if one is at hand.
 
     The lock replaces its nonce then; so where a nonce ticket is held for it, that comes first. A
@@ -147,12 +147,12 @@ def bring_time(
     Args:
         inst: holds statements.
         lock: with an authenticated session.
-        identity: the lock's, asked just now.
+        snapshot: what the lock said just now.
         given: files of statements and tickets, besides those of the home.
         warn: told why a statement that was given is not brought, which stops nothing.
 
     Returns:
-        The lock's identity as it is now.
+        The snapshot as the lock is now.
 
     Raises:
         RefusedError: a file given is none (`usage`, `no-permit`); or by that time this credential
@@ -161,7 +161,7 @@ def bring_time(
     """
     times = inst.times(given)
     if not times:
-        return identity
+        return snapshot
     present = nonce_hash(lock.nonce())
     named = ", ".join(str(time.path) for time in times if time.given)
     fit = next((time for time in times if time.stated.nonce_hash == present), None)
@@ -169,27 +169,27 @@ def bring_time(
         if named:
             words = f"{named}: made for another lock, or a nonce that the lock has replaced"
             warn(Refusal(Reason.PERMIT_USED, words, _TIME_HINT))
-        return identity
+        return snapshot
     tickets = inst.tickets(lock.serial, given).tickets
     if any(held.ticket.nonce_hash == present for held in tickets):
         words = f"{fit.path} is not brought: a ticket is held for the same nonce, and would be void"
         warn(Refusal(Reason.PERMIT_USED, words, _TIME_HINT))
-        return identity
-    return _put_time(lock, fit, identity, warn)
+        return snapshot
+    return _put_time(lock, fit, snapshot, warn)
 
 
 def _put_time(
-    lock: ServicePortLock, time: HeldTime, identity: Identity, warn: Callable[[Refusal], None]
-) -> Identity:
+    lock: ServicePortLock, time: HeldTime, snapshot: Snapshot, warn: Callable[[Refusal], None]
+) -> Snapshot:
     try:
         taken = lock.put_time(time.sealed.build(), time.issuer_sealed.build())
     except LockRefusedError as error:
         warn(Refusal(Reason.LOCK_REFUSED, f"{time.path}: {error.message}", _TIME_HINT))
-        return identity
+        return snapshot
     if not time.given:
         remove(time.path)
     _require_unexpired(taken)
-    return lock.identify()
+    return lock.with_authority_now(snapshot)
 
 
 def _require_unexpired(taken: TimeTaken) -> None:

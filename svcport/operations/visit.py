@@ -85,11 +85,8 @@ def visit(
     lock = lock or find_service_port(inst, target, progress)
     try:
         with records_first(inst):
-            admit(inst)
-        admit_records(inst)
-        _expect(lock, target)
-        check_serial(inst, lock.serial)
-        stay = _enter(inst, target, lock, progress)
+            snapshot = _ask(inst, target, lock, progress)
+        stay = _enter(inst, target, lock, progress, snapshot)
         try:
             yield stay
         except SvcportError as error:
@@ -109,17 +106,29 @@ def find_service_port(inst: Installation, target: Target, progress: Progress) ->
     raise wrong_kind(lock)
 
 
-def _enter(inst: Installation, target: Target, lock: ServicePortLock, progress: Progress) -> Visit:
+def _ask(inst: Installation, target: Target, lock: ServicePortLock, progress: Progress) -> Snapshot:
+    """Everything that a lock answers without any change, while the records are being opened."""
+    admit(inst)
+    _expect(lock, target)
+    check_serial(inst, lock.serial)
     progress.step(f"opening a session with lock {lock.serial}")
     lock.authenticate(inst.auth)
-    inst.ledger.remember_certificate(lock.session.certificate)
     progress.step("asking the lock about its state")
-    warnings: list[Refusal] = []
-    identity = bring_epoch(inst, lock, lock.identify(), warnings.append)
-    identity = bring_time(inst, lock, identity, target.tickets, warnings.append)
-    stay = Visit(inst, target, lock, progress, lock.snapshot(identity))
-    for warning in warnings:
-        stay.warn(warning)
+    return lock.snapshot()
+
+
+def _enter(
+    inst: Installation,
+    target: Target,
+    lock: ServicePortLock,
+    progress: Progress,
+    snapshot: Snapshot,
+) -> Visit:
+    admit_records(inst)
+    inst.ledger.remember_certificate(lock.session.certificate)
+    stay = Visit(inst, target, lock, progress, snapshot)
+    stay.snapshot = bring_epoch(inst, lock, stay.snapshot, stay.warn)
+    stay.snapshot = bring_time(inst, lock, stay.snapshot, target.tickets, stay.warn)
     return stay
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from svcport.transport.link import FIRST_BAUD, LinkLostError, PortBusyError, Transport
-from svcport.transport.rfc2217 import open_rfc2217
 from svcport.transport.serialport import SerialTransport
 from svcport.transport.tcp import SocketTransport
 
@@ -33,5 +32,7 @@ def open_port(name: str) -> Transport:
     if name.startswith("socket://"):
         return SocketTransport(name)
     if name.startswith("rfc2217://"):
+        from svcport.transport.rfc2217 import open_rfc2217  # few have one, and all would wait
+
         return open_rfc2217(name)
     return SerialTransport(name)

@@ -19,7 +19,14 @@ from svcport.authorisation.credentials import store_credential
 from svcport.authorisation.keys.keyfile import KeyFileSigner, key_file_bytes
 from svcport.authorisation.trust import Trust
 from svcport.catalogue.client import Catalogue
-from svcport.errors import Outcome, Reason, RefusedError, SvcportError, UnknownOutcomeError
+from svcport.errors import (
+    Outcome,
+    Reason,
+    RecordsError,
+    RefusedError,
+    SvcportError,
+    UnknownOutcomeError,
+)
 from svcport.locks.errors import LockRefusedError
 from svcport.locks.service_port import ServicePortLock
 from svcport.operations.report import Report
@@ -155,16 +162,31 @@ def test_an_epoch_that_the_lock_does_not_take_is_a_warning(
 # Time
 
 
-def test_a_clock_that_stands_before_the_newest_entry_starts_nothing(field: Field) -> None:
+def test_a_clock_that_stands_before_the_newest_entry_changes_nothing(field: Field) -> None:
     field.restore()
-    written = len(field.cable.written)
+    before = state(field)
     field.now -= timedelta(hours=1)
     for call in (field.identify, field.restore, field.reconcile):
         error = refused(call)
         assert error.reason is Reason.CREDENTIAL_EXPIRED
         assert "clock went back" in error.message
         assert "newest entry" in error.message
-    assert field.named_nobody(written)
+    assert unchanged(before, field)
+
+
+def test_a_lock_is_asked_while_records_are_opened_and_changed_only_if_they_hold(
+    field: Field, office: Office
+) -> None:
+    field.identify()  # makes the records
+    keep_epoch(field, office.epoch(3))
+    written = len(field.cable.written)
+    (field.home.ledger / "ledger.sqlite").write_bytes(b"not a database" * 999)
+    before = state(field)
+    with pytest.raises(RecordsError):
+        field.restore()
+    assert not field.named_nobody(written)
+    assert state(field).epoch == before.epoch  # type: ignore[attr-defined]
+    assert unchanged(before, field)
 
 
 def test_a_clock_that_stands_before_the_newest_epoch_starts_nothing(
