@@ -39,6 +39,7 @@ from protocol.smp import SmpFraming
 from svcport.errors import SvcportError
 from svcport.locks.device import Buffers
 from svcport.locks.mcuboot import McubootLock
+from svcport.transport.port import open_port
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "devices.md"
 SECTION: Final = "Upload of the same image"
@@ -255,7 +256,8 @@ class Clients:
 
     def _by_svcport(self, url: str) -> Upload:
         try:
-            with contextlib.closing(McubootLock.connect(url)) as lock:
+            with contextlib.closing(open_port(url)) as port:
+                lock = McubootLock.on(port)
                 self._framing, self._buffers = lock.framing, lock.look().buffers
                 tally = lock.upload(self._image, lambda _done: None)
         except SvcportError as error:

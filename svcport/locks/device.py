@@ -95,6 +95,20 @@ class DeviceView:
         return next((slot for slot in self._of_image_0 if not slot.active), None)
 
     @property
+    def starts_next(self) -> DeviceSlot | None:
+        """The slot of image 0 that a restart would start; None in recovery, or if none is sure.
+
+        One that is pending goes first; an image on trial gives way to the confirmed one beside it.
+        """
+        pending = next((slot for slot in self._of_image_0 if slot.pending), None)
+        if pending is not None:
+            return pending
+        running, other = self.running, self.other
+        if running is None or running.confirmed is not False:
+            return running
+        return other if other is not None and other.confirmed else None
+
+    @property
     def _of_image_0(self) -> tuple[DeviceSlot, ...]:
         return tuple(slot for slot in self.slots if slot.image == 0)
 
@@ -103,17 +117,6 @@ class DeviceView:
         """Bytes of the smallest slot of image 0; None if the device does not say."""
         sizes = [space.size for space in self.spaces if space.image == 0 and space.size is not None]
         return min(sizes, default=None)
-
-    @property
-    def upload_image_id(self) -> int | None:
-        """The `image` that an upload for image 0 must name; None: leave it out."""
-        named = (one.upload_image_id for one in self.spaces if one.image == 0)
-        return next((number for number in named if number is not None), None)
-
-    @property
-    def info(self) -> str | None:
-        """What boot loader and application call themselves, in one line; None if neither does."""
-        return "; ".join(filter(None, (self.bootloader, self.application))) or None
 
 
 @dataclass(frozen=True, slots=True)

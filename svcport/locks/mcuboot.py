@@ -15,7 +15,7 @@ from protocol.smp_messages import Reset
 from svcport.errors import FailedError, Reason
 from svcport.locks.device import DeviceLog, DeviceView, SlotSpace, UploadTally
 from svcport.locks.errors import NoLockError
-from svcport.locks.service_port import AWAY, BOOT_DEADLINE_S, Opener
+from svcport.locks.service_port import BOOT_DEADLINE_S, Opener
 from svcport.locks.smp_boot import BeforeReset, BootProof, Restart, counts_of
 from svcport.locks.smp_detect import detect
 from svcport.locks.smp_errors import SilentDeviceError, SmpRefusedError, UnsupportedError
@@ -30,7 +30,7 @@ from svcport.locks.smp_look import (
 )
 from svcport.locks.smp_upload import upload_image
 from svcport.locks.snapshot import LockKind
-from svcport.transport.clock import SystemClock
+from svcport.transport.clock import Heed, keep_on
 from svcport.transport.port import LinkLostError, Transport, open_port
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,6 @@ STATE_S: Final = 8.0
 
 ERASE_S: Final = 60.0
 """How long the erase of a slot may take."""
-
-RETRY_S: Final = 0.1
-"""How often a port that is away is tried."""
 
 QUIET_S: Final = 1.5
 """How long nothing is asked after a reset: a quarter of a second until it happens, then the boot. A
@@ -84,36 +81,11 @@ class McubootLock:
         self._shy = False
 
     @classmethod
-    def connect(cls, port: str, *, wait_s: float = 0.0, opener: Opener = open_port) -> McubootLock:
-        """Open a port and find out in which framing which kind of device answers, without harm.
-
-        Raises:
-            NoLockError: nothing that speaks SMP answers, within about 3 s or `wait_s`.
-            PortBusyError, FailedError: the port does not open.
-        """
-        clock = SystemClock()
-        started = clock.now()
-        while True:
-            try:
-                return cls._at(opener(port), opener)
-            except FailedError as error:
-                if error.reason not in AWAY or clock.now() >= started + wait_s:
-                    raise
-            clock.sleep(RETRY_S)
-
-    @classmethod
-    def _at(cls, transport: Transport, opener: Opener) -> McubootLock:
-        try:
-            return cls.on(transport, opener)
-        except BaseException:
-            transport.close()
-            raise
-
-    @classmethod
     def on(cls, transport: Transport, opener: Opener = open_port) -> McubootLock:
-        """The same at a port that is open, whatever was sent there before; it is left open.
+        """Find out in which framing which kind of device answers at an open port, without harm.
 
-        No silence is needed after a HELLO (see svcport.locks.smp_detect).
+        The port is left open. Whatever was sent there before, no silence is needed, not even after
+        a HELLO (see svcport.locks.smp_detect).
 
         Raises:
             NoLockError: nothing that speaks SMP answers, within about 3 s.
@@ -227,35 +199,37 @@ class McubootLock:
             self.drop()
         self._before = BeforeReset(self._state.recovery, counts, text_size, link.clock.now())
 
-    def come_back(self, deadline_s: float = BOOT_DEADLINE_S) -> DeviceView:
+    def come_back(self, deadline_s: float = BOOT_DEADLINE_S, heed: Heed = keep_on) -> DeviceView:
         """After `reset`: wait until the device has started anew, and look at it.
 
         A device found in its boot loader may have been held there by our own questions: it is reset
         once more and left alone while it boots. `boot_proof` says what proved the last restart.
 
         Raises:
-            LinkLostError: it does not answer in time.
+            LinkLostError: it does not answer in time; and whatever `heed` raises.
         """
-        self._await(deadline_s, SHY_S if self._shy else QUIET_S)
+        self._await(deadline_s, SHY_S if self._shy else QUIET_S, heed)
         if self._state.recovery and not self._shy:
             self._shy = True
             log.info("in serial recovery: reset once more, and left alone while it boots")
             self.reset()
-            self._await(deadline_s, SHY_S)
+            self._await(deadline_s, SHY_S, heed)
         return self.look()
 
-    def enter_recovery(self, deadline_s: float = BOOT_DEADLINE_S) -> DeviceView:
+    def enter_recovery(
+        self, deadline_s: float = BOOT_DEADLINE_S, heed: Heed = keep_on
+    ) -> DeviceView:
         """Restart the application into serial recovery, and look at what came.
 
         Raises:
             SmpRefusedError: the device says no.
             FailedError: it came back as an application: it is not built to be asked so.
-            LinkLostError: it does not answer in time.
+            LinkLostError: it does not answer in time; and whatever `heed` raises.
         """
         if self._in_recovery():
             return self.look()
         self.reset(RECOVERY_MODE)
-        self._await(deadline_s, QUIET_S)
+        self._await(deadline_s, QUIET_S, heed)
         if not self._in_recovery():
             raise FailedError(
                 Reason.LOCK_REFUSED,
@@ -278,14 +252,14 @@ class McubootLock:
             self._link.transport.close()
             self._link = None
 
-    def _await(self, deadline_s: float, quiet_s: float) -> None:
+    def _await(self, deadline_s: float, quiet_s: float, heed: Heed) -> None:
         """Wait for a new boot; RuntimeError if nothing was reset."""
         if self._before is None:
             raise RuntimeError("a device comes back after a reset")
         waiting = Restart(self._opener, self._last, self._before, away=self._link is None)
         self._link = None
         until = self._before.at + deadline_s
-        found = waiting.wait(until, quiet_s)
+        found = waiting.wait(until, quiet_s, heed)
         log.info("%s: restarted: %s", self.port, found.proof)
         self._link = self._last = found.link
         self._state, self.boot_proof = found.state, found.proof

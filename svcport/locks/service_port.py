@@ -54,6 +54,7 @@ from svcport.locks.session import (
     open_session,
 )
 from svcport.locks.snapshot import LockKind, SlotView, Snapshot
+from svcport.transport.clock import Heed, keep_on
 from svcport.transport.port import (
     FIRST_BAUD,
     LinkLostError,
@@ -144,11 +145,11 @@ class ServicePortLock:
         self.session.leave()
         self._link.transport.close()
 
-    def come_back(self, deadline_s: float = BOOT_DEADLINE_S) -> None:
+    def come_back(self, deadline_s: float = BOOT_DEADLINE_S, heed: Heed = keep_on) -> None:
         """After a reset: a new authenticated session with the same lock, within the deadline.
 
         Raises:
-            LinkLostError: it did not come back, or another lock did.
+            LinkLostError: it did not come back, or another lock did; and whatever `heed` raises.
         """
         before, clock = self.session, self._link.clock
         deadline = clock.now() + deadline_s
@@ -160,6 +161,7 @@ class ServicePortLock:
                 if failure.reason not in AWAY:
                     raise
                 error = failure
+            heed()
             clock.sleep(0.2)
         raise LinkLostError(f"the lock did not come back within {deadline_s:.0f} s") from error
 

@@ -19,6 +19,7 @@ from svcport.locks.smp_detect import detect
 from svcport.locks.smp_errors import NonsenseError, SilentDeviceError, SmpRefusedError
 from svcport.locks.smp_link import RAW_IDLE_S, SmpLink
 from svcport.locks.smp_look import DeviceState, recognise
+from svcport.transport.clock import Heed, keep_on
 from svcport.transport.port import LinkLostError
 
 POLL_S: Final = 0.25
@@ -120,23 +121,31 @@ class Restart:
         self._missed = 0
         self._settle = False
 
-    def wait(self, until: float, quiet_s: float) -> Restarted:
+    def wait(self, until: float, quiet_s: float, heed: Heed = keep_on) -> Restarted:
         """Leave the device alone for a while, then ask until it answers.
 
         Args:
             until: the last moment, by the transport's clock.
             quiet_s: nothing is asked for so long; longer than a device needs to act on a reset.
+            heed: see Heed.
 
         Raises:
-            LinkLostError: it does not answer in time; the port is let go.
+            LinkLostError: it does not answer in time. Whatever is raised, the port is let go.
         """
+        try:
+            return self._wait(until, quiet_s, heed)
+        except BaseException:
+            self._gone()
+            raise
+
+    def _wait(self, until: float, quiet_s: float, heed: Heed) -> Restarted:
         self._rest(quiet_s)
         while self._clock.now() < until:
+            heed()
             restarted = self._ask()
             if restarted is not None:
                 return restarted
             self._rest(GAP_S)
-        self._gone()
         raise LinkLostError(f"{self._port}: the device does not come back after its restart")
 
     def _rest(self, seconds: float) -> None:

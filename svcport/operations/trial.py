@@ -43,7 +43,7 @@ def try_and_confirm(visit: Visit, intent: Sealed, digest: bytes) -> Finished:
     """After ACTIVATE or ROLLBACK: wait for the lock, then `confirm_trial`."""
     with on_trial(visit, intent):
         visit.progress.step("waiting for the lock to restart")
-        visit.lock.come_back()
+        _await_restart(visit)
         visit.lock.regain_speed()
         visit.progress.step("asking the lock what runs now")
         visit.look_at_slots()
@@ -112,8 +112,13 @@ def _require_right(visit: Visit, op: Op) -> None:
 def _give_up(visit: Visit) -> None:
     visit.progress.step("giving up the image on trial: going back to the one before")
     visit.lock.reset()
-    visit.lock.come_back()
+    _await_restart(visit)
     visit.look()
+
+
+def _await_restart(visit: Visit) -> None:
+    """Wait for the lock; whoever wants to stop need not, for it is on trial either way."""
+    visit.lock.come_back(heed=lambda: visit.progress.advance(0))
 
 
 def _open_intent(visit: Visit, intent_hash: bytes) -> Sealed | None:

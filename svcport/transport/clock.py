@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+Heed = Callable[[], None]
+"""Called now and then while something is waited for; raises what is to end the waiting."""
+
+
+def keep_on() -> None:
+    """Nothing ends the waiting but its deadline."""
 
 
 class Clock(Protocol):

@@ -15,7 +15,7 @@ from svcport.locks.mcuboot import QUIET_S, SHY_S, McubootLock
 from svcport.locks.smp_boot import BootProof
 from svcport.locks.smp_errors import SmpRefusedError, UnsupportedError
 from svcport.locks.snapshot import LockKind
-from svcport.transport.port import LinkLostError, PortBusyError, Transport
+from svcport.transport.port import LinkLostError, Transport
 
 FRAMINGS = list(SmpFraming)
 HASH = bytes(range(32))
@@ -31,7 +31,7 @@ def application(**changes: Any) -> Device:
 
 def found(device: Device, port: DevicePort | None = None) -> tuple[McubootLock, DevicePort]:
     port = port or DevicePort(device)
-    return McubootLock.connect("scripted", opener=lambda _name: port), port
+    return McubootLock.on(port, lambda _name: port), port
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -55,7 +55,7 @@ def test_nothing_at_the_port_is_known_in_three_seconds() -> None:
     with pytest.raises(NoLockError):
         found(port.device, port)
     assert 1 < port.clock.time - 1000 < 3.3
-    assert port.closed
+    assert not port.closed
 
 
 def test_a_console_that_talks_all_the_time_is_no_device() -> None:
@@ -65,14 +65,6 @@ def test_a_console_that_talks_all_the_time_is_no_device() -> None:
     with pytest.raises(NoLockError):
         found(port.device, port)
     assert port.clock.time - 1000 < 10
-
-
-def test_a_busy_port_stays_busy() -> None:
-    def busy(name: str) -> Transport:
-        raise PortBusyError(name)
-
-    with pytest.raises(PortBusyError):
-        McubootLock.connect("scripted", opener=busy)
 
 
 @pytest.mark.parametrize(
@@ -102,10 +94,9 @@ def test_a_view_of_an_application_has_everything_it_says() -> None:
     view = lock.look()
     assert view.application == "Zephyr ?[31m4.4"
     assert view.bootloader == "MCUboot, RAM load, no downgrade"
-    assert view.info == "MCUboot, RAM load, no downgrade; Zephyr ?[31m4.4"
     assert view.buffers == Buffers(1024, 4)
     assert view.spaces == (SlotSpace(0, 0, 4096, None), SlotSpace(0, 1, None, 0))
-    assert (view.slot_size, view.upload_image_id) == (4096, 0)
+    assert view.slot_size == 4096
     running = view.running
     assert running is not None
     assert running.version == Version(1, 2, 3, 4)
@@ -259,17 +250,14 @@ def test_a_port_that_goes_with_the_reset_is_opened_again_when_it_is_back() -> No
     tries: list[str] = []
     second.clock = first.clock
 
-    def opener(name: str) -> Transport:
-        if not tries:
-            tries.append("first")
-            return first
+    def opener(_name: str) -> Transport:
         if len(tries) < 20:
             tries.append("none")
             raise FailedError(Reason.NO_LOCK, "no such port")
         tries.append("second")
         return second
 
-    lock = McubootLock.connect("scripted", opener=opener)
+    lock = McubootLock.on(first, opener)
     device.special = lambda name, _asked: _lose(first) if name == "reset" else None
     lock.reset()
     device.special = lambda _name, _asked: None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fieldkit import AtStep, Field, LoudSilence, make_field
+from locksim import Answering
 
 from svcport.audit.ledger import Ledger
 from svcport.audit.verify import verify_ledger
@@ -184,3 +185,23 @@ def test_a_disk_that_fills_up_during_the_trial_does_not_hide_that_the_lock_chang
     field.progress = LoudSilence()
     assert [r["result"] for r in field.reconcile().members()["recovered"]] == ["done"]
     assert field.restore().outcome is Outcome.NOTHING_TO_DO
+
+
+def test_whoever_stops_while_a_lock_restarts_need_not_wait_for_it(field: Field) -> None:
+    cable = field.cable
+    silent_since: list[float] = []
+
+    def die() -> None:
+        silent_since.append(cable.clock.time)
+        cable.board = Answering(lambda _data: b"")
+
+    class Stopping(AtStep):
+        def advance(self, to_bytes: int) -> None:
+            if silent_since:
+                raise KeyboardInterrupt
+
+    field.progress = Stopping("waiting for the lock to restart", die)
+    with pytest.raises(UnknownOutcomeError) as ended:
+        field.restore()
+    assert ended.value.reason is Reason.INTERRUPTED
+    assert cable.clock.time - silent_since[0] < 4

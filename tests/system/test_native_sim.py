@@ -12,6 +12,7 @@ from protocol.smp_files import FileUpload
 from svcport.errors import Outcome, Reason
 from svcport.locks.mcuboot import McubootLock
 from svcport.operations import commands
+from svcport.transport.port import open_port
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_log_files_are_fetched_over_lines_that_lose_bursts(station: Station) -> 
 
 
 def put(port: str, name: str, body: bytes) -> None:
-    device = McubootLock.connect(port)
+    device = McubootLock.on(open_port(port))
     link = device._conversation
     try:
         at = 0
@@ -57,7 +58,7 @@ def put(port: str, name: str, body: bytes) -> None:
 
 def test_a_server_that_restarted_is_found_again_at_its_new_terminal(station: Station) -> None:
     with native_sim("serial") as server:
-        device = McubootLock.connect(server.path)
+        device = McubootLock.on(open_port(server.path))
         before = server.starts
         device.reset()
         view = device.come_back()

@@ -12,6 +12,7 @@ from svcport.errors import Outcome, Reason, UnknownOutcomeError
 from svcport.locks.mcuboot import McubootLock
 from svcport.operations import commands
 from svcport.operations.report import Report
+from svcport.transport.port import open_port
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -26,7 +27,7 @@ def states(report: Report) -> dict[str, str]:
 
 
 def restart(url: str) -> None:
-    device = McubootLock.connect(url)
+    device = McubootLock.on(open_port(url))
     device.reset()
     device.come_back()
     device.close()

@@ -19,7 +19,7 @@ from svcport.errors import (
     UnfinishedError,
     UnknownOutcomeError,
 )
-from svcport.locks.device import DeviceView
+from svcport.locks.device import DeviceSlot, DeviceView
 from svcport.locks.smp_errors import SmpRefusedError
 from svcport.locks.snapshot import LockKind
 from svcport.operations.act import reason_of, under_way, words_of
@@ -137,25 +137,36 @@ def prove(act: DeviceAct) -> DeviceView:
     stay, view = act.stay, act.stay.view
     running = view.running
     if running is None or running.digest != act.digest:
-        raise unfinished(act, _not_taken(view), boots_now(view))
+        raise unfinished(act, _not_taken(act, view), boots_next(view))
     if running.confirmed is False:
         stay.progress.step("confirming the new image")
         stay.lock.confirm(act.digest)
         view = stay.look()
         running = view.running
         if running is None or running.digest != act.digest or running.confirmed is False:
-            raise unfinished(act, _not_taken(view), boots_now(view))
+            raise unfinished(act, _not_taken(act, view), boots_next(view))
     return view
 
 
 def boots_now(view: DeviceView) -> str | None:
     """The version that runs, as far as the device tells."""
+    return _version_in(view.running)
+
+
+def boots_next(view: DeviceView) -> str | None:
+    """The version that a restart would start, as far as the device tells."""
+    return _version_in(view.starts_next)
+
+
+def _version_in(slot: DeviceSlot | None) -> str | None:
+    return None if slot is None or slot.version is None else str(slot.version)
+
+
+def _not_taken(act: DeviceAct, view: DeviceView) -> FailedError:
     running = view.running
-    return None if running is None or running.version is None else str(running.version)
-
-
-def _not_taken(view: DeviceView) -> FailedError:
-    if view.kind is LockKind.MCUBOOT_RECOVERY:
+    if running is not None and running.digest == act.digest:
+        seen = f"{boots_now(view) or 'the image'} runs, and the device does not keep it"
+    elif view.kind is LockKind.MCUBOOT_RECOVERY:
         seen = "the boot loader waits in serial recovery: it did not start the image"
     else:
         seen = f"{boots_now(view) or 'something else'} runs after the restart, not the image"

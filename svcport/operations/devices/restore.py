@@ -14,7 +14,7 @@ from svcport.locks.snapshot import LockKind
 from svcport.operations.devices.act import (
     DeviceAct,
     before_restart,
-    boots_now,
+    boots_next,
     device_act,
     done_facts,
     prove,
@@ -103,7 +103,7 @@ def _bring(act: DeviceAct, image: VerifiedImage, way: Way) -> UploadTally:
     if way in (Way.RECOVERY, Way.CLEARED):
         _enter_recovery(act, clear=way is Way.CLEARED)
     # In recovery the first chunk erases what was there; an application writes the other slot.
-    boots = boots_now(stay.view)
+    boots = boots_next(stay.view)
     tally = _write(act, image, boots)
     if way is Way.TRIAL:
         with before_restart(act, boots):
@@ -122,19 +122,19 @@ def _end_trials(act: DeviceAct) -> None:
         pending = any(slot.pending for slot in stay.view.slots)
         if not pending and (running is None or running.confirmed is not False):
             return
-        with before_restart(act, None):
+        with before_restart(act, boots_next(stay.view)):
             stay.progress.step("giving up the image that is on trial")
             stay.restart()
 
 
 def _enter_recovery(act: DeviceAct, *, clear: bool) -> None:
     stay = act.stay
-    with before_restart(act, boots_now(stay.view)):
+    with before_restart(act, boots_next(stay.view)):
         if clear and stay.view.other is not None:
             stay.progress.step("emptying the other slot")
             stay.lock.erase(None)
         stay.progress.step("restarting the device into serial recovery")
-        stay.view = stay.lock.enter_recovery()
+        stay.view = stay.lock.enter_recovery(heed=stay.heed)
 
 
 def _write(act: DeviceAct, image: VerifiedImage, boots: str | None) -> UploadTally:

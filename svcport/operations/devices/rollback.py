@@ -7,7 +7,7 @@ from svcport.errors import Outcome, RefusedError
 from svcport.locks.snapshot import LockKind
 from svcport.operations.devices.act import (
     before_restart,
-    boots_now,
+    boots_next,
     device_act,
     done_facts,
     prove,
@@ -38,7 +38,7 @@ def rollback_device(stay: DeviceVisit, *, dry_run: bool) -> Report:
     before, running = state_json(stay.view), stay.view.running
     with device_act(stay, Op.ROLLBACK, plan.digest, plan.version) as act:
         if running is None or running.confirmed is not False:
-            with before_restart(act, boots_now(stay.view)):
+            with before_restart(act, boots_next(stay.view)):
                 stay.progress.step("starting the image before on trial")
                 stay.lock.mark_test(plan.digest)
         with restarting(act):

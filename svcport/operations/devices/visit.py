@@ -54,8 +54,12 @@ class DeviceVisit:
         """Reset the device, and wait until it answers again; LinkLostError if it does not."""
         self.progress.step("restarting the device")
         self.lock.reset()
-        self.view = self.lock.come_back(BOOT_DEADLINE_S)
+        self.view = self.lock.come_back(BOOT_DEADLINE_S, self.heed)
         return self.view
+
+    def heed(self) -> None:
+        """Let whoever wants to stop end a wait, of whom a worker hears through its progress."""
+        self.progress.advance(0)
 
     def facts(self) -> dict[str, Any]:
         """What every report of this visit says."""
