@@ -1,11 +1,15 @@
 """`svcport` and `python -m svcport`: the same command."""
 
 import gc
-import signal
+import sys
 
 
 def main() -> None:
     """Run the command line of this process."""
+    sys.excepthook = _tell_unless_stopped
+    # loaded only now, so that Ctrl-C finds the hook whenever it comes
+    import signal
+
     # until there is somebody to say something about it, Ctrl-C just ends the process
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -15,6 +19,14 @@ def main() -> None:
     from svcport.cli.main import main as run
 
     run()
+
+
+def _tell_unless_stopped(
+    kind: type[BaseException], error: BaseException, _trace: object = None
+) -> None:
+    """What nobody has caught; Python itself ends by the signal after KeyboardInterrupt (130)."""
+    if kind is not KeyboardInterrupt:
+        sys.__excepthook__(kind, error, error.__traceback__)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Final, NamedTuple
 
 from protocol.objects import EntryKind, Receipt, chain_next
@@ -183,9 +183,28 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+class _Worker(SpawnProcess):
+    """A process that Ctrl-C does not reach while it is loaded either, where that can be had."""
+
+    def start(self) -> None:
+        """As any process, which inherits what its maker is deaf to at that moment."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Workers(SpawnContext):
+    Process = _Worker
+
+
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that start afresh, the same on every platform."""
-    return ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker)
+    return ProcessPoolExecutor(workers, _Workers(), _prepare_worker)
 
 
 class Bench:

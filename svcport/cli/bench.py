@@ -7,10 +7,12 @@ what each has to say, since that is what tells which locks need `reconcile`.
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -18,13 +20,13 @@ import click
 from svcport.cli import faults, signals
 from svcport.cli.answer import Answer, Report
 from svcport.cli.command import Running, schema_name
-from svcport.cli.evidence import FAILING, Evidence
+from svcport.cli.evidence import Evidence
 from svcport.cli.options import LockOptions
 from svcport.cli.output import Batch, Result, complain
 from svcport.cli.progress import Display, Told, display
 from svcport.cli.settings import Settings, utc_now
 from svcport.cli.words import counted
-from svcport.errors import FailedError, Outcome, Reason
+from svcport.errors import FailedError, Outcome, Reason, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from svcport.operations.workplace import Target, Workplace
@@ -50,8 +52,6 @@ def run(options: LockOptions, operation: Operation) -> Result:
         except Exception as failure:  # noqa: BLE001
             signals.ignore()
             answer, error = _failed(failure, ctx), failure
-        if answer.outcome in FAILING:
-            signals.ignore()
         evidence.keep(answer, error=error)
         return evidence.told(answer)
 
@@ -77,7 +77,9 @@ def _alone(
         display(as_json=settings.as_json, verbosity=settings.verbosity) as shown,
     ):
         progress = shown.worker("", threading.Event())
-        return operation(workplace, options.target(port), progress)
+        report = operation(workplace, options.target(port), progress)
+        signals.ignore()  # it is done: "stopped before anything was changed" would not be true
+        return report
 
 
 def _opened(options: LockOptions, settings: Settings, evidence: Evidence) -> Workplace:
@@ -126,9 +128,14 @@ def _workers(options: LockOptions, operation: Operation) -> Iterator[Answer]:
 
         bench = _Bench(options.ports or _adapters(options.wait_s), shown)
         bench.start(work)
-        for port, future in bench.finished():
-            answer = _answer(future, changes=changes, verbosity=settings.verbosity)
-            yield evidence.told(answer, port).about("port", port)
+        try:
+            for port, future in bench.finished():
+                answer = _answer(future, changes=changes, verbosity=settings.verbosity)
+                yield evidence.told(answer, port).about("port", port)
+        except KeyboardInterrupt as error:
+            if not changes:
+                raise
+            raise _left() from error
 
 
 def _adapters(wait_s: float) -> tuple[str, ...]:
@@ -151,6 +158,14 @@ def _nobody() -> FailedError:
     )
 
 
+def _left() -> UnknownOutcomeError:
+    return UnknownOutcomeError(
+        Reason.INTERRUPTED,
+        "left before every lock had told how it ended",
+        hint="run svcport reconcile at each of them",
+    )
+
+
 def _answer(future: Future[Report], *, changes: bool, verbosity: int) -> Answer:
     error = future.exception()
     if error is None:
@@ -169,6 +184,7 @@ class _Bench:
 
     def start(self, work: Callable[[str, Told], Report]) -> None:
         """One thread a port. Daemons: a second Ctrl-C leaves them behind."""
+        signals.replace(signals.interrupt, self.heed)
         for port in self._ports:
             told = self._shown.worker(port, self._stop)
             thread = threading.Thread(
@@ -186,29 +202,33 @@ class _Bench:
         self._done.put((port, future))
 
     def finished(self) -> Iterator[tuple[str, Future[Report]]]:
-        """Each port once, as its work ends."""
-        waiting = set(self._ports)
-        while waiting:
-            try:
-                port, future = self._next()
-            except KeyboardInterrupt:
-                self._interrupted(len(waiting))
-                continue
-            waiting.discard(port)
-            yield port, future
+        """Each port once, as its work ends.
 
-    def _next(self) -> tuple[str, Future[Report]]:
-        while True:
-            try:
-                return self._done.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
+        Raises:
+            KeyboardInterrupt: at the second Ctrl-C; locks may be left whose end nobody tells.
+        """
+        try:
+            waiting, told = set(self._ports), False
+            while waiting:
+                if self._stop.is_set() and not told:
+                    told = True
+                    _say_that_it_stops(len(waiting))
+                try:
+                    port, future = self._done.get(timeout=_POLL_S)
+                except queue.Empty:
+                    continue
+                waiting.discard(port)
+                yield port, future
+        finally:  # what is left is to say how they ended
+            signals.replace(self.heed, signal.SIG_IGN)
 
-    def _interrupted(self, waiting: int) -> None:
+    def heed(self, _signal: int, _frame: FrameType | None) -> None:
+        """Ctrl-C asks the workers to stop; wherever this thread is, no answer may be lost."""
         if self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()
-        text = f"stopping: waiting for {counted(waiting, 'lock')} to be left in a safe state"
-        complain(
-            Answer(Outcome.FAILED, text, Reason.INTERRUPTED, "press Ctrl-C again to leave now")
-        )
+
+
+def _say_that_it_stops(waiting: int) -> None:
+    text = f"stopping: waiting for {counted(waiting, 'lock')} to be left in a safe state"
+    complain(Answer(Outcome.FAILED, text, Reason.INTERRUPTED, "press Ctrl-C again to leave now"))

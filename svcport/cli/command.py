@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import click
 
+from svcport.cli import signals
 from svcport.cli.exits import Exit
-from svcport.cli.output import Output
+from svcport.cli.output import Batch, Output
 from svcport.cli.repeats import spread
 from svcport.cli.settings import Settings, common_options, start_logging
 
@@ -70,7 +71,15 @@ class Command(click.Command):
         output = Output(schema_name(ctx), as_json=settings.as_json)
         changes = self.changes and not ctx.params.get("dry_run", False)
         ctx.meta[_RUNNING] = Running(output, changes)
-        output.publish(super().invoke(ctx))
+        try:
+            signals.begin()
+            result = super().invoke(ctx)
+            if isinstance(result, Batch):  # whose work is done while it is printed
+                output.publish(result)
+                return output.code
+        finally:
+            signals.end()
+        output.publish(result)
         return output.code
 
 

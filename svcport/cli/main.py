@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -201,10 +200,7 @@ root.params.append(
 
 def main() -> None:
     """Run the command line of this process, and end it."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as it was while all this was loaded
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    # SIGTERM ends a command as Ctrl-C does: records are closed, the terminal is put right
-    signal.signal(signal.SIGTERM, signals.terminate)
+    signals.start()
     _end(root.main(standalone_mode=False))
 
 

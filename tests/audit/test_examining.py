@@ -68,6 +68,14 @@ def test_workers_that_die_cost_time_and_no_entry(
     assert (verdict.problems, verdict.entries) == ((), ENTRIES)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no masks of signals")
+def test_a_worker_is_deaf_to_ctrl_c_from_its_first_moment_and_its_maker_is_not() -> None:
+    with examining.worker_pool(1) as pool:
+        masked = pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result(timeout=30)
+    assert signal.SIGINT in masked
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_long_ledger_is_dealt_out_and_a_short_one_is_not(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,13 +117,3 @@ program.main()
 def test_ctrl_c_while_the_program_is_loaded_gives_no_traceback() -> None:
     ran = subprocess.run([sys.executable, "-c", CTRL_C_WHILE_LOADING], capture_output=True)
     assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, b"", b"")
-
-
-def test_ctrl_c_is_taken_again_once_the_program_runs() -> None:
-    script = (
-        "import signal, svcport.__main__ as program, svcport.cli.main as cli\n"
-        "cli.root.main = lambda **_: print(signal.getsignal(signal.SIGINT).__name__) or 0\n"
-        "program.main()"
-    )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout) == (0, "default_int_handler\n")

@@ -62,7 +62,7 @@ def run_terminate(name: str, parts: list[str]) -> str:
     """`sigterm/FLOW/step/NUMBER`: a real signal, handled as the command line handles it."""
     flow, _step, number = parts
     yard = _yard(flow)
-    before = signal.signal(signal.SIGTERM, signals.terminate)
+    before = signal.signal(signal.SIGTERM, signals.interrupt)
     try:
         ended = _at_step(yard, int(number), lambda: signal.raise_signal(signal.SIGTERM))
     finally:
