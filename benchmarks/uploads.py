@@ -10,6 +10,7 @@ from the start of the first to the end of the last. Linux only.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -54,8 +55,9 @@ class Window:
 class Watch:
     """Looks whenever an upload starts or ends."""
 
-    def __init__(self, pids: Sequence[int], out: Path) -> None:
-        self._pids = pids
+    def __init__(self, used: Callable[[], Window], out: Path) -> None:
+        """`used` gives the totals so far, of any origin; `out` is written at each end."""
+        self._used = used
         self._out = out
         self._turn = threading.Lock()
         self._first: Window | None = None
@@ -66,26 +68,28 @@ class Watch:
 
         def watched(*args: P.args, **kwargs: P.kwargs) -> R:
             with self._turn:
-                started = self._now()
+                started = self._used()
                 first = self._first = self._first or started
             try:
                 return upload(*args, **kwargs)
             finally:
                 with self._turn:
-                    ended = self._now()
+                    ended = self._used()
                     self._uploads.append(ended - started)
                     found = [*self._uploads, ended - first]
                     self._out.write_text(json.dumps([asdict(window) for window in found]))
 
         return watched
 
-    def _now(self) -> Window:
-        return Window(time.monotonic(), time.process_time(), sum(map(cpu_s, self._pids)))
-
 
 def read_windows(path: Path) -> tuple[Window, ...]:
     """What `Watch` has written."""
     return tuple(Window(**window) for window in json.loads(path.read_text()))
+
+
+def used_by(pids: Sequence[int]) -> Window:
+    """What this process, as the host, and those, as the locks, have used so far."""
+    return Window(time.monotonic(), time.process_time(), sum(map(cpu_s, pids)))
 
 
 def cpu_s(pid: int) -> float:
@@ -104,7 +108,7 @@ def main() -> None:
     from svcport.__main__ import main as run
     from svcport.locks import service_port
 
-    watch = Watch(pids, out)
+    watch = Watch(functools.partial(used_by, pids), out)
     setattr(service_port, "upload", watch.around(service_port.upload))  # noqa: B010 - for mypy
     run()
 

@@ -215,10 +215,10 @@ def test_an_agent_that_never_answers_is_waited_for_only_so_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(agent_module, "SIGN_DEADLINE_S", 0.2)
-    monkeypatch.setattr(agent_module, "LIST_DEADLINE_S", 0.2)
     with liar(monkeypatch, packed(ONE_KEY), None):
         signer = open_signer("ssh-agent:ada", None)
         with pytest.raises(FailedError, match="no answer within"):
             signer.sign(MESSAGE)
+    monkeypatch.setattr(agent_module, "LIST_DEADLINE_S", 0.2)
     with liar(monkeypatch, None):
         assert "no answer within" in refused("ssh-agent:ada").message

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ from authority_kit import (
 
 from protocol.objects import EpochStatement
 from protocol.scope import serial_range
-from protocol.sealed import Realm
+from protocol.sealed import Realm, SubjectKey
 from protocol.values import Op, Role
 from svcport.authorisation.credentials import Certificates, Credential
 from svcport.authorisation.keys import keyplace
-from svcport.authorisation.keys.keyfile import write_key_file
+from svcport.authorisation.keys.keyfile import KeyFileSigner, write_key_file
 from svcport.errors import Reason, RefusedError
 from svcport.home import Home
 
@@ -78,15 +77,25 @@ def test_effective_operations_are_what_all_parties_allow(
     assert Maker().but(**changes).credential(home).effective_ops == left
 
 
-def test_loading_a_training_credential_is_fast(home: Home) -> None:
+def test_loading_a_training_credential_costs_two_verified_signatures_and_no_more(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     maker = Maker()
     maker.write(home)
-    best = 1.0
-    for _ in range(5):
-        started = time.perf_counter()
-        Credential.load(home, maker.trust)
-        best = min(best, time.perf_counter() - started)
-    assert best < 0.05
+    verified: list[SubjectKey] = []
+    original = SubjectKey.verify
+
+    def counting(self: SubjectKey, signature: bytes, message: bytes) -> None:
+        verified.append(self)
+        original(self, signature, message)
+
+    def refuse(*_arguments: object) -> bytes:
+        raise AssertionError("signed, or asked for a passphrase")
+
+    monkeypatch.setattr(SubjectKey, "verify", counting)
+    monkeypatch.setattr(KeyFileSigner, "sign", refuse)
+    Credential.load(home, maker.trust, refuse)
+    assert verified == [ROOT.subject, ISSUER.subject]
 
 
 def test_certificates_are_read_without_the_passphrase(home: Home) -> None:

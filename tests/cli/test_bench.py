@@ -49,8 +49,8 @@ def test_ports_work_at_the_same_time_and_are_told_as_they_finish() -> None:
     order["c"].set()
 
     def work(port: str, _told: Told) -> Fine:
-        everybody.wait(timeout=10)
-        assert order[port].wait(timeout=10)
+        everybody.wait(timeout=30)
+        assert order[port].wait(timeout=30)
         return Fine(port)
 
     seen = []
@@ -79,7 +79,7 @@ def test_ctrl_c_asks_every_worker_to_stop_and_waits_for_its_answer(
     running = threading.Barrier(3)
 
     def work(port: str, told: Told) -> Fine:
-        running.wait(timeout=10)
+        running.wait(timeout=30)
         try:
             while True:
                 told.advance(1)
@@ -88,7 +88,7 @@ def test_ctrl_c_asks_every_worker_to_stop_and_waits_for_its_answer(
             return Fine(f"{port} is safe")
 
     bench = started(("a", "b"), work)
-    running.wait(timeout=10)
+    running.wait(timeout=30)
     bench.heed(signal.SIGINT, None)
     assert {future.result().message for _port, future in bench.finished()} == {
         "a is safe", "b is safe",
@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_leaves_at_once() -> None:
 
     def work(port: str, _told: Told) -> Fine:
         if port == "a":
-            release.wait(timeout=10)
+            release.wait(timeout=30)
         return Fine(port)
 
     ended = started(("a", "b"), work).finished()
@@ -130,7 +130,7 @@ def test_ctrl_c_while_an_answer_is_told_loses_no_other(capfd: pytest.CaptureFixt
     def work(port: str, told: Told) -> Fine:
         if port == "a":
             return Fine("a")
-        assert first.wait(timeout=10)
+        assert first.wait(timeout=30)
         with pytest.raises(KeyboardInterrupt):
             told.step("going on")
         return Fine("b is safe")
@@ -192,9 +192,9 @@ def test_whoever_leaves_locks_to_themselves_is_not_told_that_nothing_was_changed
     release, running = threading.Event(), threading.Barrier(2)
 
     def operation(_work: Any, _target: Any, _told: Told) -> Fine:
-        if running.wait(timeout=10) == 0:
+        if running.wait(timeout=30) == 0:
             signal.raise_signal(signal.SIGINT)
-        release.wait(timeout=10)
+        release.wait(timeout=30)
         return Fine("")
 
     def again(_waiting: int) -> None:

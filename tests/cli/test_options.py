@@ -90,7 +90,7 @@ def test_a_moment_is_read_in_utc(text: str, moment: datetime) -> None:
     assert Since().convert(text, None, None) == moment
 
 
-def test_an_age_counts_back_from_now() -> None:
-    moment = Since().convert("24h", None, None)
-    age = datetime.now(UTC) - moment
-    assert timedelta(hours=24) <= age < timedelta(hours=24, minutes=1)
+def test_an_age_counts_back_from_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 11, 22, 23, 30, 0, 250, tzinfo=UTC)
+    monkeypatch.setattr("svcport.cli.logs.utc_now", lambda: now)
+    assert Since().convert("24h", None, None) == now - timedelta(hours=24)

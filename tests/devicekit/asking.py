@@ -10,7 +10,7 @@ import serial
 
 from protocol.smp import SmpFraming, SmpGroup, SmpOp, SmpPacket, find_answer
 
-ANSWER_TIMEOUT_S: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 20.0
 RESEND_S: Final = 1.0
 """A device that is just starting does not hear the first question."""
 

@@ -116,9 +116,15 @@ def listens(pid: int, port: int) -> bool:
         with contextlib.suppress(FileNotFoundError):
             rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
             inodes |= {r[9] for r in rows if r[3] == "0A" and int(r[1].split(":")[1], 16) == port}
+    held = opened(pid)
+    return any(f"socket:[{inode}]" in held for inode in inodes)
+
+
+def opened(pid: int) -> set[str]:
+    """What that very process has open, as the kernel calls it: paths, and `socket:[INODE]`."""
     held = set()
     with contextlib.suppress(FileNotFoundError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
-                held.add(os.readlink(descriptor))  # noqa: PTH115 - the target is no path
-    return any(f"socket:[{inode}]" in held for inode in inodes)
+                held.add(os.readlink(descriptor))  # noqa: PTH115 - the target may be no path
+    return held

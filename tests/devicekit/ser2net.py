@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from devicekit.running import Running, free_port, listens, program
+from devicekit.running import Running, free_port, listens, opened, program
 
 ATTEMPTS: Final = 3
 """Another program may take a free port first."""
@@ -37,8 +37,8 @@ class Ser2net:
         rfc2217_url: with the line's settings; ports and clients exclude each other.
     """
 
-    def __init__(self, connector: str, folder: Path) -> None:
-        self._connector, self._folder = connector, folder
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        self._endpoint, self._folder = endpoint, folder
         for attempt in range(ATTEMPTS):
             self._ports = (free_port(), free_port())
             try:
@@ -61,7 +61,8 @@ class Ser2net:
         """Start it, after `cut` on the same ports."""
         config = self._folder / "ser2net.yaml"
         raw, rfc2217 = self._ports
-        config.write_text(_CONFIG.format(raw=raw, rfc2217=rfc2217, connector=self._connector))
+        connector = _connector(self._endpoint)
+        config.write_text(_CONFIG.format(raw=raw, rfc2217=rfc2217, connector=connector))
         # In the foreground, its words to standard error, its process id into a file of its own.
         options: list[str | Path] = ["-n", "-d", "-P", self._folder / "pid", "-c", config]
         command = [program("ser2net", "ser2net"), *options]
@@ -80,6 +81,10 @@ class Ser2net:
         text = Path(f"/proc/{self._program.pid}/io").read_text()
         return int(dict(line.split(": ") for line in text.splitlines())["wchar"])
 
+    def holds_its_terminal(self) -> bool:
+        """Whether it has let a client in: only then is the terminal open."""
+        return str(Path(self._endpoint).resolve()) in opened(self._program.pid)
+
     def freeze(self) -> None:
         """Be silent, as behind a network cable that was pulled."""
         self._program.freeze()
@@ -95,20 +100,22 @@ class Ser2net:
         return self._program.said()
 
 
+def _connector(endpoint: str) -> str:
+    if endpoint.startswith("socket://"):
+        host, port = endpoint.removeprefix("socket://").rsplit(":", 1)
+        return f"tcp,{host},{port}"
+    return f"serialdev(nouucplock=true),{endpoint},115200n81,local"
+
+
 @contextlib.contextmanager
 def ser2net(endpoint: str) -> Iterator[Ser2net]:
     """A serial server in front of a terminal's path, or of `socket://HOST:PORT`.
 
     A TCP endpoint has no line settings; what RFC 2217 asks for is not answered there.
     """
-    if endpoint.startswith("socket://"):
-        host, port = endpoint.removeprefix("socket://").rsplit(":", 1)
-        connector = f"tcp,{host},{port}"
-    else:
-        connector = f"serialdev(nouucplock=true),{endpoint},115200n81,local"
     folder = Path(tempfile.mkdtemp(prefix="svcport-ser2net-"))
     try:
-        one = Ser2net(connector, folder)
+        one = Ser2net(endpoint, folder)
         try:
             yield one
         finally:

@@ -19,6 +19,9 @@ from svcport.locks.service_port import ServicePortLock
 from svcport.locks.session import LockAnchors
 from svcport.locks.snapshot import Snapshot
 
+HANG_S = 30.0
+"""What takes less than a second and has not happened by then never will."""
+
 NOW = datetime(2026, 11, 22, 12, 0, 30, 250, tzinfo=UTC)
 FIRST, SECOND = "TR-100001", "TR-100002"
 
@@ -46,12 +49,12 @@ def running(directory: Path, *serials: str, **options: Any) -> Iterator[dict[str
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert listening.wait(20)
+        assert listening.wait(HANG_S)
         if not errors:
             yield ports
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(HANG_S)
         assert not thread.is_alive()
     if errors:
         raise errors[0]
@@ -68,7 +71,7 @@ def connect(directory: Path, port: str) -> ServicePortLock:
         return Auth(credential.issuer_bytes, credential.technician_bytes, signature)
 
     anchors = LockAnchors(trust.realm, trust.manufacturer)
-    lock = find_lock(port, anchors, wait_s=5)
+    lock = find_lock(port, anchors, wait_s=HANG_S)
     assert isinstance(lock, ServicePortLock)
     try:
         lock.authenticate(auth)

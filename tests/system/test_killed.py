@@ -5,7 +5,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,7 +72,7 @@ def survive(home: Path, port: str, seconds: float) -> bool:
     return bool(transfer["resumed"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # 75 s on an idle computer
 def test_restores_killed_at_twenty_random_moments_lose_nothing(tmp_path: Path) -> None:
     lab, home = tmp_path / "lab", tmp_path / "home"
     apart = releases_apart(tmp_path, 100_000)
@@ -100,10 +99,14 @@ def test_two_processes_share_a_home_and_not_a_port(tmp_path: Path) -> None:
     apart = releases_apart(tmp_path, 100_000)
     call(home, "lab", "init", str(lab), "--locks", "2", "--seed", "two", *apart)
     call(home, "setup", "--from", str(lab / "technician"))
-    with served(lab, 2, "--baud", "230400") as ports:
-        command = [*SVCPORT, "--home", str(home), "restore", "--port", ports[0]]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-            time.sleep(2.0)
+    # the upload takes 9 s, and the question that must be told "busy" meanwhile 2 s
+    with served(lab, 2, "--baud", "115200") as ports:
+        command = [*SVCPORT, "-v", "--home", str(home), "restore", "--port", ports[0]]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as first:
+            assert first.stderr is not None
+            assert any("sending the new image" in line for line in first.stderr)
             code, report = call(home, "identify", "--port", ports[0])
             assert (code, report["reason"]) == (4, "port-busy")
             code, report = call(home, "restore", "--port", ports[1])

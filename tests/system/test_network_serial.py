@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from devicekit import Ser2net, ser2net, until
 
 from svcport.errors import FailedError, Reason
+from svcport.transport import rfc2217
 from svcport.transport.port import LinkLostError, open_port
 
 termios = pytest.importorskip("termios", reason="this platform has no terminals")
@@ -28,6 +28,9 @@ tty = pytest.importorskip("tty")
 pytestmark = pytest.mark.timeout(180)
 
 SVCPORT = [sys.executable, "-m", "svcport", "--json"]
+HANG_S = 30.0
+"""What takes milliseconds and has not happened by then never will."""
+
 PAYLOAD = 60_000
 CAP = 460_800
 """Of the lab's line: a restore takes some seconds, and its speed is neither the first nor 3 M."""
@@ -57,9 +60,13 @@ class Yard:
         before = self.server.moved()
         command = [*SVCPORT, "--home", str(self.home), "restore", "--port", port]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            until(lambda: self.server.moved() > before + PAYLOAD // 3, "a third of the image")
-            how()
-            out, _err = process.communicate(timeout=100)
+            try:
+                until(lambda: self.server.moved() > before + PAYLOAD // 3, "a third of the image")
+                how()
+                # tells a hang from slowness: on an idle computer it is 8 s
+                out, _err = process.communicate(timeout=100)
+            finally:
+                process.kill()
         return process.returncode, json.loads(out)
 
     def verified(self) -> dict[str, Any]:
@@ -163,11 +170,9 @@ def succeeds_when_run_again(yard: Yard, port: str) -> None:
 @pytest.mark.parametrize("kind", ["rfc2217", "socket"])
 def test_a_connection_cut_in_mid_restore_costs_nothing_but_time(yard: Yard, kind: str) -> None:
     port = yard.port(kind)
-    began = time.monotonic()
     code, report = yard.restore_broken_off(port, yard.server.cut)
     assert (code, report["outcome"]) in ((5, "failed"), (6, "unknown")), report
     assert report["reason"] == "link-lost"
-    assert time.monotonic() - began < 60
     code, report = yard.call("identify", "--port", port)
     assert (code, report["reason"]) == (4, "no-lock")  # refused: nobody listens any more
     yard.verified()
@@ -175,13 +180,11 @@ def test_a_connection_cut_in_mid_restore_costs_nothing_but_time(yard: Yard, kind
     succeeds_when_run_again(yard, port)
 
 
-def test_a_network_that_falls_silent_in_mid_restore_is_given_up_in_time(yard: Yard) -> None:
+def test_a_network_that_falls_silent_in_mid_restore_is_given_up(yard: Yard) -> None:
     port = yard.server.rfc2217_url
-    began = time.monotonic()
     code, report = yard.restore_broken_off(port, yard.server.freeze)
     assert (code, report["outcome"]) in ((5, "failed"), (6, "unknown")), report
     assert report["reason"] == "link-lost"
-    assert time.monotonic() - began < 90
     yard.server.thaw()
     succeeds_when_run_again(yard, port)
 
@@ -190,7 +193,7 @@ def test_a_network_that_falls_silent_in_mid_restore_is_given_up_in_time(yard: Ya
 @pytest.mark.parametrize("held", ["rfc2217", "socket"])
 def test_a_second_client_is_told_that_the_port_is_busy(yard: Yard, held: str, kind: str) -> None:
     first = open_port(yard.port(held))
-    first.read(0.05)
+    until(yard.server.holds_its_terminal, "the first client let in")
     try:
         code, report = yard.call("identify", "--port", yard.port(kind))
         assert (code, report["reason"]) == (4, "port-busy")
@@ -235,9 +238,12 @@ def test_every_byte_passes_both_ways(line: Line) -> None:
     assert sent == EVERY_BYTE
     os.write(line.far, EVERY_BYTE)
     heard = b""
-    while piece := port.read(1.0):
+    while len(heard) < len(EVERY_BYTE):
+        piece = port.read(HANG_S)
+        assert piece, "bytes that were written never came"
         heard += piece
     assert heard == EVERY_BYTE
+    assert port.read(0.1) == b""
     port.close()
 
 
@@ -254,28 +260,35 @@ def test_a_server_that_vanishes_is_a_lost_link(line: Line) -> None:
     port = open_port(line.server.rfc2217_url)
     line.server.cut()
     with pytest.raises(LinkLostError):
-        port.read(1.0)
-    with contextlib.suppress(LinkLostError):
-        port.write(b"x")  # the system takes it until it hears that nobody is there
-    time.sleep(0.05)
-    with pytest.raises(LinkLostError):
-        port.write(b"x")
+        port.read(HANG_S)
+
+    def is_lost() -> bool:
+        try:
+            port.write(b"x")  # the system takes it until it hears that nobody is there
+        except LinkLostError:
+            return True
+        return False
+
+    until(is_lost, "a lost link when written to")
     with pytest.raises(LinkLostError):
         port.set_baud(230_400)
     port.close()
 
 
-def test_a_server_that_falls_silent_is_given_up(line: Line) -> None:
+def test_a_server_that_falls_silent_is_given_up(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = open_port(line.server.rfc2217_url)
     line.server.freeze()
+    # that they are kept to is in transport/test_rfc2217_time
+    for limit in ("AGREE_TIMEOUT_S", "SETTING_TIMEOUT_S"):
+        monkeypatch.setattr(rfc2217, limit, 0.2)
     assert port.read(0.1) == b""
-    began = time.monotonic()
-    with pytest.raises(LinkLostError, match="no 230400 baud"):
+    with pytest.raises(LinkLostError, match="no 230400 baud: the server does not answer"):
         port.set_baud(230_400)
-    with pytest.raises(FailedError, match="cannot be opened") as caught:
+    with pytest.raises(FailedError, match="no RFC 2217 server answers within 0 s") as caught:
         open_port(line.server.rfc2217_url)
     assert caught.value.reason is Reason.NO_LOCK
-    assert time.monotonic() - began < 12
     line.server.thaw()
     port.close()
 
