@@ -22,6 +22,8 @@ from typing import Any, Final
 import firmware
 from uploads import cpu_s
 
+from svcport.simulator.boot import BOOT_S
+
 SVCPORT: Final = [sys.executable, "-m", "svcport"]
 RELEASES: Final = 3
 """Releases that matter: what the other slot holds, what runs, what is approved."""
@@ -193,6 +195,7 @@ def served(
             assert process.stdout is not None
             found.processes.append(process)
             found.ports.extend(json.loads(process.stdout.readline())["port"] for _ in mine)
+        time.sleep(BOOT_S)  # they were switched on just now, and hear nothing while they boot
         yield found
 
 
