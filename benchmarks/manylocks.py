@@ -26,7 +26,6 @@ from rows import Row, Want
 from uploads import Window, read_windows
 
 LOCK_PROCESSES: Final = 8
-PROFILED_LOCKS: Final = 32
 SATURATED: Final = 0.9
 """A share of all processors that says that they are what bounds."""
 
@@ -68,7 +67,7 @@ def many(job: Job) -> Iterator[Row]:
         root = job.root / f"bench{count}"
         payloads = [*noise(2), firmware.firmware()]
         lab = BenchLab(root, payloads, condition="dead", locks=count)
-        runs = [_bench(lab) for _run in range(job.runs if count <= PROFILED_LOCKS else 1)]
+        runs = [_bench(lab) for _run in range(job.runs)]
         yield from bench_rows(count, runs, _profile(lab))
 
 

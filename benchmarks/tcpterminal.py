@@ -27,6 +27,7 @@ class TcpTerminal:
     Attributes:
         path: what a program opens.
         wire_bytes: written by the program since it began to upload.
+        ended: set once nothing is relayed any more: `close`, or the device has hung up.
     """
 
     def __init__(self, url: str) -> None:
@@ -43,13 +44,20 @@ class TcpTerminal:
         self._answered_at = 0.0
         self._burst, self._burst_at = 0, 0.0
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._relay, name="tcpterminal", daemon=True)
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tcpterminal", daemon=True)
         self._thread.start()
 
     @property
     def seconds(self) -> float:
         """From the first byte of the first long message to the last answer; 0 before both."""
         return 0.0 if self._began_at is None else max(0.0, self._answered_at - self._began_at)
+
+    def _run(self) -> None:
+        try:
+            self._relay()
+        finally:
+            self.ended.set()
 
     def _relay(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -74,9 +82,11 @@ class TcpTerminal:
 
     def _from_device(self) -> bool:
         data = self._far.recv(PIECE)
+        if not data:  # a device that hangs up has not answered
+            return False
         os.write(self._near, data)
         self._answered_at, self._burst = time.perf_counter(), 0
-        return bool(data)
+        return True
 
     def close(self) -> None:
         """End it."""
