@@ -6,14 +6,13 @@ raw ones only after a silence (`McubootLock.on` keeps it). Nothing that is sent 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from svcport.errors import FailedError, Reason, RefusedError
 from svcport.locks.errors import NoLockError
 from svcport.locks.service_port import Opener, ServicePortLock
 from svcport.locks.session import HELLO_PATIENCE_S, Link, LockAnchors, answers_hello
-from svcport.transport.clock import SystemClock
+from svcport.transport.clock import Heed, SystemClock, keep_on
 from svcport.transport.port import Transport, open_port
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def find_lock(
     *,
     wait_s: float = 0.0,
     opener: Opener = open_port,
-    pause: Callable[[float], None] | None = None,
+    heed: Heed = keep_on,
 ) -> AnyLock:
     """Open the port and tell what is there; nobody is authenticated yet.
 
@@ -45,14 +44,14 @@ def find_lock(
         anchors: whom to believe about service-port locks; None: this home knows no vendor.
         wait_s: how long to wait for a port, or a lock at it, to appear.
         opener: opens the port.
-        pause: waits so many seconds between two tries, or raises what is to end the waiting.
+        heed: called between two tries.
 
     Raises:
         NoLockError, PortBusyError, LockIdentityError, FailedError: see `open_session`.
         RefusedError: a service-port lock is there and `anchors` is None (`not-set-up`).
+        And whatever `heed` raises.
     """
     clock = SystemClock()
-    pause = pause or clock.sleep
     started = clock.now()
     patience = {Reason.NO_LOCK: wait_s, Reason.PORT_BUSY: max(wait_s, BUSY_PATIENCE_S)}
     while True:
@@ -61,7 +60,8 @@ def find_lock(
         except FailedError as error:
             if clock.now() >= started + patience.get(error.reason, 0.0):
                 raise
-        pause(RETRY_S)
+        heed()
+        clock.sleep(RETRY_S)
 
 
 def _attempt(port: str, anchors: LockAnchors | None, opener: Opener) -> AnyLock:

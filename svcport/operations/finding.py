@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -13,16 +13,14 @@ from svcport.locks.finding import RETRY_S, AnyLock, find_lock
 from svcport.locks.service_port import ServicePortLock
 from svcport.operations.admission import admit
 from svcport.operations.installation import Installation
-from svcport.operations.progress import Progress
+from svcport.operations.progress import Progress, heed_of
 from svcport.operations.report import with_facts
 from svcport.operations.workplace import Target, Workplace, not_set_up
 from svcport.transport.adapters import found_ports
-from svcport.transport.clock import SystemClock
+from svcport.transport.clock import Heed, SystemClock, keep_on
 
 if TYPE_CHECKING:
     from svcport.locks.mcuboot import McubootLock
-
-Pause = Callable[[float], None]
 
 SCAN_LIMIT: Final = 64
 """Most ports tried when none is named."""
@@ -41,7 +39,7 @@ def find(work: Workplace, target: Target, progress: Progress) -> AnyLock:
     with records_first(work):
         progress.step("looking for the lock")
         try:
-            return _find(work, target, _pausing(progress))
+            return _find(work, target, heed_of(progress))
         except FailedError as error:
             if not isinstance(work, Installation):
                 raise not_set_up(work.home, f", and {error.message}") from error
@@ -68,20 +66,9 @@ def wrong_kind(lock: McubootLock) -> FailedError:
     )
 
 
-def _pausing(progress: Progress) -> Pause:
-    """Sleeps; and lets the user stop the waiting, of whom a worker hears through its progress."""
-    clock = SystemClock()
-
-    def pause(seconds: float) -> None:
-        progress.advance(0)
-        clock.sleep(seconds)
-
-    return pause
-
-
-def _find(work: Workplace, target: Target, pause: Pause) -> AnyLock:
+def _find(work: Workplace, target: Target, heed: Heed) -> AnyLock:
     if target.port is not None:
-        return _at(work, target.port, target.wait_s, pause)
+        return _at(work, target.port, target.wait_s, heed)
     clock = SystemClock()
     deadline = clock.now() + target.wait_s
     while True:
@@ -90,7 +77,8 @@ def _find(work: Workplace, target: Target, pause: Pause) -> AnyLock:
         except FailedError as error:
             if error.reason not in _MAY_COME or clock.now() >= deadline:
                 raise
-        pause(RETRY_S)
+        heed()
+        clock.sleep(RETRY_S)
 
 
 def _look_around(work: Workplace) -> AnyLock:
@@ -114,9 +102,9 @@ def _look_around(work: Workplace) -> AnyLock:
     raise _several(locks)
 
 
-def _at(work: Workplace, port: str, wait_s: float = 0.0, pause: Pause | None = None) -> AnyLock:
+def _at(work: Workplace, port: str, wait_s: float = 0.0, heed: Heed = keep_on) -> AnyLock:
     anchors = work.anchors if isinstance(work, Installation) else None
-    return find_lock(port, anchors, wait_s=wait_s, opener=work.opener, pause=pause)
+    return find_lock(port, anchors, wait_s=wait_s, opener=work.opener, heed=heed)
 
 
 def _try_all(work: Workplace, ports: list[str]) -> Iterator[AnyLock | None]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
+
+from svcport.transport.clock import Heed
 
 
 class Progress(Protocol):
@@ -19,6 +22,11 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The transfer is over."""
+
+
+def heed_of(progress: Progress) -> Heed:
+    """Lets the user stop a waiting: it is through its progress that a worker hears of that."""
+    return partial(progress.advance, 0)
 
 
 class Silent:

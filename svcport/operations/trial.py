@@ -11,6 +11,7 @@ from protocol.sealed import Sealed
 from protocol.values import ActResult, Op, Slot, SlotState
 from svcport.errors import FailedError, Reason, RefusedError, SvcportError, UnfinishedError
 from svcport.operations.act import boots_now, on_trial
+from svcport.operations.progress import heed_of
 from svcport.operations.report import with_facts
 from svcport.operations.settle import op_word, settle, take_receipts
 from svcport.operations.visit import Visit
@@ -118,7 +119,7 @@ def _give_up(visit: Visit) -> None:
 
 def _await_restart(visit: Visit) -> None:
     """Wait for the lock; whoever wants to stop need not, for it is on trial either way."""
-    visit.lock.come_back(heed=lambda: visit.progress.advance(0))
+    visit.lock.come_back(heed=heed_of(visit.progress))
 
 
 def _open_intent(visit: Visit, intent_hash: bytes) -> Sealed | None:

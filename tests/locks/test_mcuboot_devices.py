@@ -14,7 +14,7 @@ from protocol.smp_messages import Echo
 from svcport.locks.mcuboot import McubootLock
 from svcport.locks.smp_boot import BootProof
 from svcport.locks.snapshot import LockKind
-from svcport.transport.port import open_port
+from svcport.transport.port import Transport, open_port
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -69,15 +69,20 @@ def test_raw_recovery_takes_what_is_sent_byte_for_byte() -> None:
         assert tally.wire_bytes > len(data)
 
 
+def greeted(name: str, hellos: int) -> Transport:
+    """A port at which so many HELLOs of ours went unanswered."""
+    port = open_port(name)
+    for _hello in range(hellos):
+        port.write(HELLO)
+        port.read(0.3)
+    return port
+
+
 @pytest.mark.parametrize("build", ["console", "raw", "cobs"])
 @pytest.mark.parametrize("hellos", [1, 2, 3])
 def test_a_boot_loader_is_found_right_after_our_own_hellos(build: str, hellos: int) -> None:
     with mps2(build) as board:
-        port = open_port(board.url)
-        for _hello in range(hellos):
-            port.write(HELLO)
-            port.read(0.3)
-        lock = McubootLock.on(port)
+        lock = McubootLock.on(greeted(board.url, hellos))
         assert lock.kind is LockKind.MCUBOOT_RECOVERY
         assert lock.framing is board.framing
         assert lock.look().slots == ()
@@ -88,11 +93,7 @@ def test_a_boot_loader_is_found_right_after_our_own_hellos(build: str, hellos: i
 @pytest.mark.parametrize("build", ["serial", "raw", "shell", "noparams", "bigrx", "line512"])
 def test_a_server_is_found_and_answers_after_our_own_hellos(build: str, hellos: int) -> None:
     with native_sim(build) as server:
-        port = open_port(server.path)
-        for _hello in range(hellos):
-            port.write(HELLO)
-            port.read(0.3)
-        lock = McubootLock.on(port)
+        lock = McubootLock.on(greeted(server.path, hellos))
         assert lock.kind is LockKind.ZEPHYR_SMP
         assert lock.framing is server.framing
         assert "native_sim" in lock.look().application

@@ -24,6 +24,7 @@ from svcport.operations.devices.act import (
 from svcport.operations.devices.choice import chosen_image
 from svcport.operations.devices.plan import DevicePlan, Way, plan_restore
 from svcport.operations.devices.visit import DeviceVisit
+from svcport.operations.progress import heed_of
 from svcport.operations.report import Report, refusals_json
 
 TRIALS: Final = 2
@@ -134,7 +135,7 @@ def _enter_recovery(act: DeviceAct, *, clear: bool) -> None:
             stay.progress.step("emptying the other slot")
             stay.lock.erase(None)
         stay.progress.step("restarting the device into serial recovery")
-        stay.view = stay.lock.enter_recovery(heed=stay.heed)
+        stay.view = stay.lock.enter_recovery(heed=heed_of(stay.progress))
 
 
 def _write(act: DeviceAct, image: VerifiedImage, boots: str | None) -> UploadTally:

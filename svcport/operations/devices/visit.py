@@ -14,7 +14,7 @@ from typing import Any, Final
 from svcport.errors import Reason, RefusedError, SvcportError
 from svcport.locks.device import DeviceSlot, DeviceView
 from svcport.locks.mcuboot import McubootLock
-from svcport.operations.progress import Progress
+from svcport.operations.progress import Progress, heed_of
 from svcport.operations.report import with_facts
 from svcport.operations.workplace import Target, Workplace
 
@@ -54,12 +54,8 @@ class DeviceVisit:
         """Reset the device, and wait until it answers again; LinkLostError if it does not."""
         self.progress.step("restarting the device")
         self.lock.reset()
-        self.view = self.lock.come_back(BOOT_DEADLINE_S, self.heed)
+        self.view = self.lock.come_back(BOOT_DEADLINE_S, heed_of(self.progress))
         return self.view
-
-    def heed(self) -> None:
-        """Let whoever wants to stop end a wait, of whom a worker hears through its progress."""
-        self.progress.advance(0)
 
     def facts(self) -> dict[str, Any]:
         """What every report of this visit says."""
