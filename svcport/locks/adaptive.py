@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from svcport.transport.clock import Clock
-
-BITS_A_BYTE: Final = 10
-"""8N1: a start bit, eight of data, a stop bit."""
+from svcport.transport.link import BITS_A_BYTE
 
 FRAME_COST: Final = 26
 """Bytes of a block's frame beyond its plaintext: header, CRC, tag, COBS, delimiter."""
@@ -51,7 +49,7 @@ LOSSY_S: Final = 0.02
 """The same where losses are common: an adapter's latency timer, and a little."""
 
 FIRST_ROUND_S: Final = 0.1
-"""A round trip that is not measured yet, on a lossy line."""
+"""A round trip that is not measured yet, on a line that has damaged something."""
 
 
 class Loss:

@@ -31,7 +31,9 @@ from protocol.request import Request
 from protocol.sealed import Realm, Sealed, SubjectKey
 from protocol.values import Head
 from svcport.errors import FailedError, Reason
+from svcport.locks.adaptive import FIRST_ROUND_S
 from svcport.locks.errors import LockIdentityError, LockRefusedError, NoLockError
+from svcport.transport.link import BITS_A_BYTE
 from svcport.transport.port import FIRST_BAUD, LinkLostError, Transport
 
 log = logging.getLogger(__name__)
@@ -60,14 +62,8 @@ has to go many times: one that the lock still works on only costs it a look into
 LONGEST_WAIT_S: Final = 60
 """Seconds that a lock makes everybody wait, at most, after AUTHs that failed."""
 
-FIRST_ROUND_S: Final = 0.1
-"""A round trip that is not measured yet."""
-
 LARGEST_REPLY: Final = 1100
 """Bytes of the largest reply, as a frame."""
-
-BITS_A_BYTE: Final = 10
-"""8N1: a start bit, eight of data, a stop bit."""
 
 LOCK_GIVES_UP_S: Final = 3.0
 """A lock at a raised speed that hears nothing good for this long is back at 115200."""

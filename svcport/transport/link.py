@@ -7,6 +7,9 @@ from typing import Final, Protocol
 from svcport.errors import FailedError, Reason
 from svcport.transport.clock import Clock
 
+BITS_A_BYTE: Final = 10
+"""8N1: a start bit, eight of data, a stop bit."""
+
 FIRST_BAUD: Final = 115_200
 """Speed at which every session starts (8N1)."""
 
